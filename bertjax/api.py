@@ -1,0 +1,191 @@
+"""`bertjax.load`: a checkpoint opened for use, with its config, tokenizer and weights."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bertjax.config import Config, ModelConfig, from_json
+from bertjax.errors import UserError
+from bertjax.model import bert as model
+from bertjax.tasks import fill_mask as cloze
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Output:
+    """What the encoder says about a batch; all float32.
+
+    Attributes:
+        hidden_states: num_layers + 1 arrays [batch, length, hidden]; the first is the embeddings.
+        pooled: [batch, hidden], of the row's first position.
+        mlm_logits: [batch, length, vocab_size], without the vocabulary's padding.
+        nsp_logits: [batch, 2]; index 0 means "is next".
+        attention: num_layers arrays [batch, heads, length, length], or None if not asked for.
+    """
+
+    hidden_states: tuple[jax.Array, ...]
+    pooled: jax.Array
+    mlm_logits: jax.Array
+    nsp_logits: jax.Array
+    attention: tuple[jax.Array, ...] | None
+
+
+@dataclass(frozen=True)
+class Bert:
+    """A loaded encoder.
+
+    Attributes:
+        config: the encoder's sizes, vocab_size filled in.
+        tokenizer: turns text into the model's ids and back.
+        params: nested dict of float32 arrays.
+        experiment: the whole config that it was trained with.
+        step: how many training steps the weights have seen.
+    """
+
+    config: ModelConfig
+    tokenizer: "Tokenizer"
+    params: dict
+    experiment: Config
+    step: int
+
+    def apply(
+        self,
+        token_ids: Any,
+        segment_ids: Any = None,
+        attention_mask: Any = None,
+        *,
+        pair_ids: Any = None,
+        attention: bool = False,
+    ) -> Output:
+        """Runs the encoder and both heads in float32, without dropout.
+
+        Args:
+            token_ids: integers [batch, length], special tokens included.
+            segment_ids: 0 for A and 1 for B [batch, length]; default all 0.
+            attention_mask: 1 for text, 0 for padding at the end [batch, length]; default all 1.
+            pair_ids: instead of `attention_mask`, which packed pair a position belongs to, 1, 2,
+                ...; 0 for padding [batch, length].
+            attention: return the attention probabilities too.
+
+        Raises:
+            UserError: shapes that differ, ids outside the vocabulary, or rows longer than the
+                model's positions.
+        """
+        token_ids = np.asarray(token_ids, np.int32)
+        if pair_ids is None:
+            pair_ids = np.ones_like(token_ids) if attention_mask is None else attention_mask
+        pair_ids = np.asarray(pair_ids, np.int32)
+        segment_ids = np.zeros_like(token_ids) if segment_ids is None else segment_ids
+        segment_ids = np.asarray(segment_ids, np.int32)
+        self._check(token_ids, segment_ids, pair_ids)
+        return _apply(self.params, token_ids, segment_ids, pair_ids, self.config, attention)
+
+    def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """For every `[MASK]` of the text, its `top_k` likeliest tokens and their probabilities."""
+        return cloze.fill_mask(self.params, self.config, self.tokenizer, text, top_k)
+
+    def next_sentence(self, first: str, second: str) -> float:
+        """The probability that `second` follows `first`.
+
+        Raises:
+            UserError: together they are longer than the model's positions.
+        """
+        head = [self.tokenizer.classifier_id, *self.tokenizer.encode(first)]
+        head.append(self.tokenizer.separator_id)
+        tail = [*self.tokenizer.encode(second), self.tokenizer.separator_id]
+        segment_ids = [0] * len(head) + [1] * len(tail)
+        logits = self.apply([head + tail], [segment_ids]).nsp_logits[0]
+        return float(jax.nn.softmax(logits)[0])
+
+    def evaluate(self, data: str | None = None, corpus: str | None = None) -> dict[str, Any]:
+        """Masked-word and next-sentence figures on DATA's validation split, or on raw text."""
+        from bertjax.train.evaluate import evaluate
+
+        return evaluate(self.params, self.experiment, self.tokenizer, data=data, corpus=corpus)
+
+    def _check(self, token_ids: np.ndarray, segment_ids: np.ndarray, pair_ids: np.ndarray) -> None:
+        if token_ids.ndim != 2 or not token_ids.shape == segment_ids.shape == pair_ids.shape:
+            raise UserError(
+                "token_ids, segment_ids and attention_mask must share one shape [batch, length]; "
+                f"found {token_ids.shape}, {segment_ids.shape}, {pair_ids.shape}"
+            )
+        if token_ids.shape[1] > self.config.max_length:
+            raise UserError(
+                f"rows of {token_ids.shape[1]} tokens do not fit the model's "
+                f"{self.config.max_length} positions: cut them"
+            )
+        for name, ids, size in (
+            ("token_ids", token_ids, self.config.vocab_size),
+            ("segment_ids", segment_ids, self.config.num_segments),
+        ):
+            if ids.size and not 0 <= ids.min() <= ids.max() < size:
+                raise UserError(f"{name} must lie between 0 and {size - 1}; found {ids.max()}")
+
+
+def load(path: str | Path) -> Bert:
+    """Opens a run (its last sound step) or one of its step folders.
+
+    Raises:
+        UserError: no such folder, or not a checkpoint of ours, or a damaged one.
+    """
+    from bertjax.text.tokenizer import load_tokenizer
+    from bertjax.train.checkpoint import load_params
+
+    run = _run_folder(path)
+    config = from_json((run / "config.json").read_text(), str(run / "config.json"))
+    tokenizer = load_tokenizer(run / "tokenizer")
+    params, step = load_params(path)
+    return Bert(config.model, tokenizer, params, config, step)
+
+
+def _run_folder(path: str | Path) -> Any:
+    """The run that a CHECKPOINT names: the folder itself, or two above a step folder."""
+    from etils import epath
+
+    folder = epath.Path(path)
+    if not folder.exists():
+        raise UserError(f"no checkpoint at {path}: no such folder")
+    for candidate in (folder, folder.parent, folder.parent.parent):
+        if (candidate / "config.json").exists() and (candidate / "tokenizer").exists():
+            return candidate
+    raise UserError(
+        f"{path} is not a checkpoint: expected a run with config.json, tokenizer and checkpoints"
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "attention"))
+def _apply(
+    params: dict,
+    token_ids: jax.Array,
+    segment_ids: jax.Array,
+    pair_ids: jax.Array,
+    config: ModelConfig,
+    attention: bool,
+) -> Output:
+    encoded = model.forward(
+        params,
+        config,
+        token_ids,
+        segment_ids,
+        pair_ids,
+        compute_dtype=jnp.float32,
+        all_hidden=True,
+        attention=attention,
+    )
+    pooled = model.pooled(params, config, encoded.hidden[:, 0])
+    mlm_logits = model.mlm_logits(params, config, encoded.hidden)[..., : config.vocab_size]
+    return Output(
+        hidden_states=encoded.hidden_states,
+        pooled=pooled,
+        mlm_logits=mlm_logits,
+        nsp_logits=model.nsp_logits(params, config, pooled),
+        attention=encoded.attentions if attention else None,
+    )

@@ -1,0 +1,268 @@
+"""The `bertjax` command: parses the command line, calls the package, prints.
+
+Heavy imports stand inside the functions, so that `--help` and a mistyped option answer at once.
+Exit status: 0 done, 2 the user's input is at fault (one line on standard error), 1 a bug (with its
+traceback), 143 after a clean stop on SIGTERM.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bertjax.errors import UserError
+
+_ACCELERATORS = ("/dev/accel*", "/dev/vfio/[0-9]*", "/dev/nvidia[0-9]*", "/dev/kfd")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit status."""
+    _choose_platform()
+    try:
+        parsed, overrides = _read_command_line(sys.argv[1:] if arguments is None else arguments)
+        parsed.run(parsed, overrides)
+    except UserError as error:
+        print(f"bertjax: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stdout = None  # the reader went away (`| head`): nothing to say, nobody to say it to
+        return 1
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake in one line, as every other mistake is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _read_command_line(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and not parsed.takes_overrides:
+        raise UserError(f"unknown argument {rest[0]} (see bertjax {parsed.command} --help)")
+    if wrong := [text for text in rest if not text.startswith("--") or "=" not in text]:
+        raise UserError(
+            f"unknown argument {wrong[0]}; settings are written --section.field=value "
+            f"(see bertjax {parsed.command} --help)"
+        )
+    return parsed, rest
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="bertjax", description="Pretrain BERT in JAX, and use what you trained.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_prepare(commands)
+    _add_pretrain(commands)
+    _add_evaluate(commands)
+    _add_fill_mask(commands)
+    _add_plan(commands)
+    return parser
+
+
+def _add_command(
+    commands: Any, name: str, run: Any, summary: str, example: str, overrides: bool = False
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, takes_overrides=overrides)
+    return parser
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "prepare",
+        _prepare,
+        "Turn raw text into token shards, with a vocabulary trained on it or one you have.",
+        "bertjax prepare --corpus 'wiki/*.txt.gz' --output data/wiki --vocab-size 30000",
+    )
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        required=True,
+        metavar="SPEC",
+        help="text files or a glob (.txt .gz .xz .zst), .jsonl, a folder, tfds:NAME, or "
+        "python-docs; may be given several times",
+    )
+    parser.add_argument("--output", required=True, metavar="DATA", help="the folder to write")
+    parser.add_argument(
+        "--tokenizer",
+        default="wordpiece",
+        metavar="wordpiece|sentencepiece|PATH",
+        help="train one, or load a vocab.txt, a SentencePiece .model or a tokenizer folder",
+    )
+    parser.add_argument("--vocab-size", type=int, default=30_000, help="pieces (default 30000)")
+    parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
+    parser.add_argument("--sentences", choices=("auto", "lines", "split"), default="auto")
+    parser.add_argument(
+        "--validation", type=float, default=0.02, metavar="FRACTION", help="default 0.02"
+    )
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
+
+
+def _add_pretrain(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "pretrain",
+        _pretrain,
+        "Pretrain an encoder; an existing RUN is resumed.",
+        "bertjax pretrain configs/tiny.py --data data/wiki --run runs/tiny --train.seed=1",
+        overrides=True,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a file in configs/, or its bare name")
+    parser.add_argument("--data", required=True, metavar="DATA", help="a folder made by prepare")
+    parser.add_argument("--run", required=True, metavar="RUN", dest="folder", help="the run folder")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="start from these weights")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "Masked-word and next-sentence figures of a checkpoint, on prepared data or raw text.",
+        "bertjax evaluate runs/tiny --data data/wiki --json",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run, or one of its steps")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", metavar="DATA", help="a folder made by prepare")
+    source.add_argument("--corpus", metavar="SPEC", help="raw text, as for prepare")
+    _add_json(parser)
+
+
+def _add_fill_mask(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "fill-mask",
+        _fill_mask,
+        "The most probable words for every [MASK] in a text.",
+        'bertjax fill-mask runs/tiny "The capital of France is [MASK]."',
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run, or one of its steps")
+    parser.add_argument("text", help="a text with one or more [MASK]")
+    parser.add_argument("--top-k", type=int, default=5, help="candidates per mask (default 5)")
+    _add_json(parser)
+
+
+def _add_plan(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "plan",
+        _plan,
+        "Size and arithmetic of a configuration, without data or training.",
+        "bertjax plan configs/base.py --json",
+        overrides=True,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a file in configs/, or its bare name")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="figures as one JSON object, last line")
+
+
+def _prepare(parsed: argparse.Namespace, _: list[str]) -> None:
+    from bertjax.text.prepare import PrepareSettings, prepare
+
+    settings = PrepareSettings(
+        corpora=tuple(parsed.corpus),
+        output=parsed.output,
+        tokenizer=parsed.tokenizer,
+        vocab_size=parsed.vocab_size,
+        cased=parsed.cased,
+        sentences=parsed.sentences,
+        validation=parsed.validation,
+        workers=parsed.workers,
+    )
+    prepare(settings)
+
+
+def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
+    from bertjax.config import load_config
+
+    config = load_config(parsed.config, overrides)
+    _set_determinism(config.train.deterministic)
+
+    from bertjax.train.pretrain import pretrain
+
+    initial_params = None
+    if parsed.init:
+        from bertjax.api import load
+
+        initial_params = load(parsed.init).params
+    pretrain(config, parsed.data, parsed.folder, initial_params=initial_params)
+
+
+def _evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
+    from bertjax.api import load
+
+    bert = load(parsed.checkpoint)
+    figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
+    if parsed.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:>14}  {_readable(value)}")
+
+
+def _fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
+    from bertjax.api import load
+
+    masks = load(parsed.checkpoint).fill_mask(parsed.text, top_k=parsed.top_k)
+    if parsed.json:
+        candidates = [[{"token": t, "probability": p} for t, p in mask] for mask in masks]
+        print(json.dumps({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
+        return
+    for number, mask in enumerate(masks, 1):
+        words = "  ".join(f"{token} {probability:.3f}" for token, probability in mask)
+        print(f"[MASK] {number}: {words}" if len(masks) > 1 else words)
+
+
+def _plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
+    from bertjax.config import load_config
+    from bertjax.train.plan import plan
+
+    figures = plan(load_config(parsed.config, overrides))
+    if parsed.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:>24}  {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if value < 1e6 else f"{value:.3e}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _choose_platform() -> None:
+    """Tells jax to use the CPU where no accelerator is present.
+
+    Otherwise an installed libtpu or CUDA plug-in looks for its device first: seconds and warnings.
+    """
+    present = any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in _ACCELERATORS)
+    if not present:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def _set_determinism(deterministic: bool) -> None:
+    """On a GPU bit-identical steps need a compiler flag, set before jax starts."""
+    if deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

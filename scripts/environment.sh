@@ -1,0 +1,41 @@
+# Sourced by the other scripts: makes the virtual environment .venv, or finds it as it was left.
+#
+#   source scripts/environment.sh; prepare_environment EXTRA [EXTRA ...]
+#
+# Takes the Python that runs as python3 if it is 3.11 or later (PYTHON=... names another), and the
+# versions pinned in scripts/constraints. A second call with nothing changed takes no time.
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    echo "bertjax needs Python 3.11 or later; set PYTHON to one" >&2
+    exit 2
+}
+
+prepare_environment() {
+    local python version constraints wanted extras
+    extras=$(IFS=,; echo "$*")
+    if [[ -x .venv/bin/python ]]; then
+        python=.venv/bin/python
+    else
+        python=$(find_python)
+    fi
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    constraints=scripts/constraints/3.12.txt
+    [[ $version == 3.11 ]] && constraints=scripts/constraints/3.11.txt
+
+    wanted="$extras $(cat setup.cfg pyproject.toml "$constraints" | cksum) $PWD"
+    if [[ -f .venv/installed && $(cat .venv/installed) == "$wanted" ]]; then
+        return
+    fi
+    echo "Setting up .venv with Python $version (once; a few minutes)"
+    [[ -x .venv/bin/python ]] || "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --constraint "$constraints" --editable ".${extras:+[$extras]}"
+    echo "$wanted" > .venv/installed
+}
