@@ -1,0 +1,263 @@
+"""Batches as a pure function of (documents, settings, seed, step).
+
+Which window and which row a step needs is arithmetic (see `bertjax.data.windows`), so any step can
+be asked for at once and the position in the data is the step number alone. Hosts take their slice
+of the global batch last: what a step holds is the same for any number of hosts.
+
+A phase of training with its own length or batch size has its own `batches`, with the seed
+`fold_in(seed, number of the phase)` and steps counted from the phase's start.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bertjax.config import DataConfig
+from bertjax.data.rows import Batch, SpecialIds, empty_batch, fill_rows
+from bertjax.data.windows import (
+    Documents,
+    Stream,
+    Window,
+    count_windows,
+    draw_window,
+    epoch_stream,
+    rows_per_window,
+)
+from bertjax.errors import UserError
+
+_LANE_ROWS = 512  # from twice as many rows on, a batch is read from several windows at once
+_PREFETCHED_TOKENS = 1 << 19  # half a window: the next one is drawn before it is needed
+_VALIDATION_SEED = 0
+_STEPS = 1 << 40  # epochs follow one another without end
+
+
+class Batches(Sequence[Batch]):
+    """A host's batches of a training run: `batches[step]`; `batches` makes one.
+
+    Attributes:
+        length: positions of a row.
+        rows: rows of this host.
+        windows: windows of an epoch.
+        rows_per_window: rows that every window gives; an epoch has `windows` times as many.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        special_ids: SpecialIds,
+        data: DataConfig,
+        batch_size: int,
+        seed: int,
+        slots: np.ndarray,
+    ) -> None:
+        self.length = data.length
+        self.rows = len(slots)
+        self._documents, self._special_ids, self._data = documents, special_ids, data
+        self._batch_size, self._seed, self._slots = batch_size, seed, slots
+        self._lanes = _count_lanes(batch_size)
+        self._lock = threading.Lock()
+        self._streams: dict[int, Stream] = {}
+        self._windows: dict[int, Window] = {}
+        self.windows = count_windows(documents.token_counts, data.pairs)
+        self.rows_per_window = rows_per_window(documents, self.windows, data, self._stream)
+
+    def __len__(self) -> int:
+        return _STEPS
+
+    def __getitem__(self, step: int) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """This host's rows of a step's batch, as `empty_batch` describes the arrays."""
+        if not 0 <= step < _STEPS:
+            raise IndexError(f"step {step}")
+        windows, rows = self._locate(step)
+        return _assemble(windows, rows, self.window, self.length, self._special_ids)
+
+    def window(self, number: int) -> Window:
+        """A window by its number since the start of training; the latest ones are kept."""
+        window = self._windows.get(number)
+        if window is None:
+            with self._lock:
+                window = self._windows.get(number)
+                if window is None:
+                    window = self._draw(number)
+                    _remember(self._windows, number, window, 2 * self._lanes + 1)
+        return window
+
+    def _draw(self, number: int) -> Window:
+        epoch, place = divmod(number, self.windows)
+        stream = self._stream(epoch)
+        return draw_window(self._documents, stream, place, self._data, self.rows_per_window)
+
+    def _stream(self, epoch: int) -> Stream:
+        stream = self._streams.get(epoch)
+        if stream is None:
+            counts = self._documents.token_counts
+            stream = epoch_stream(counts, self.windows, self._seed, epoch)
+            _remember(self._streams, epoch, stream, 2)
+        return stream
+
+    def _locate(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The window, and the row in it, of each of this host's slots: int64 [rows] each.
+
+        The slots of a lane read every so many windows, so hosts without a common lane read
+        different documents.
+        """
+        lane_rows = self._batch_size // self._lanes
+        lanes, places = np.divmod(self._slots, lane_rows)
+        turns, rows = np.divmod(step * lane_rows + places, self.rows_per_window)
+        return turns * self._lanes + lanes, rows
+
+
+class ValidationBatches(Sequence[Batch]):
+    """A host's batches of a whole split; `validation_batches` makes one.
+
+    The windows are held in memory: about five bytes per token.
+    """
+
+    def __init__(
+        self,
+        windows: list[Window],
+        special_ids: SpecialIds,
+        length: int,
+        batch_size: int,
+        slots: np.ndarray,
+        batches: int,
+    ) -> None:
+        self.length = length
+        self.rows = len(slots)
+        self._windows, self._special_ids = windows, special_ids
+        self._batch_size, self._slots = batch_size, slots
+        self._ends = np.cumsum([len(window.starts) - 1 for window in windows])
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __getitem__(self, step: int) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Batch number `step`, as `empty_batch` describes the arrays."""
+        if not 0 <= step < self._batches:
+            raise IndexError(f"batch {step} of {self._batches}")
+        numbers = step * self._batch_size + self._slots
+        windows = np.searchsorted(self._ends, numbers, side="right")
+        rows = numbers - np.concatenate([[0], self._ends])[windows]
+        windows[numbers >= self._ends[-1]] = -1
+        return _assemble(windows, rows, self._windows.__getitem__, self.length, self._special_ids)
+
+
+def batches(
+    documents: Documents,
+    special_ids: SpecialIds,
+    data: DataConfig,
+    batch_size: int,
+    seed: int,
+    host: int = 0,
+    num_hosts: int = 1,
+) -> Batches:
+    """The training batches of one host, epoch after epoch, pairs drawn afresh in each.
+
+    Args:
+        documents: the training split, from `open_split`.
+        special_ids: the tokenizer, or anything with its `pad_id`, `classifier_id`, `separator_id`.
+        data: settings.
+        batch_size: rows over all hosts.
+        seed: the same seed gives the same batches.
+        host: which slice of each batch this is.
+        num_hosts: how many slices there are.
+
+    Raises:
+        UserError: too few documents, or a batch that the hosts cannot share evenly.
+    """
+    slots = _host_slots(batch_size, host, num_hosts)
+    return Batches(documents, special_ids, data, batch_size, seed, slots)
+
+
+def validation_batches(
+    documents: Documents,
+    special_ids: SpecialIds,
+    data: DataConfig,
+    batch_size: int,
+    host: int = 0,
+    num_hosts: int = 1,
+    max_batches: int | None = None,
+) -> ValidationBatches:
+    """Every pair of one fixed drawing exactly once; the last batch is filled up with empty rows.
+
+    Args:
+        documents: the split, from `open_split`.
+        special_ids: as for `batches`.
+        data: settings.
+        batch_size: rows over all hosts.
+        host: which slice of each batch this is.
+        num_hosts: how many slices there are.
+        max_batches: stop after so many.
+
+    Raises:
+        UserError: too few documents, or a batch that the hosts cannot share evenly.
+    """
+    slots = _host_slots(batch_size, host, num_hosts)
+    count = count_windows(documents.token_counts, data.pairs)
+    stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
+    windows: list[Window] = []
+    rows = 0
+    for number in range(count):
+        windows.append(draw_window(documents, stream, number, data, None))
+        rows += len(windows[-1].starts) - 1
+        if max_batches is not None and rows >= max_batches * batch_size:
+            rows = max_batches * batch_size
+            break
+    filled = -(-rows // batch_size)
+    return ValidationBatches(windows, special_ids, data.length, batch_size, slots, filled)
+
+
+def prefetch(batches: Batches | ValidationBatches, start_step: int = 0) -> Iterator[Batch]:
+    """The batches from `start_step` on, made ahead on two threads of Grain."""
+    import grain
+
+    ahead = _PREFETCHED_TOKENS // (batches.rows * batches.length)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=min(max(ahead, 2), 256))
+    iterator = iter(grain.MapDataset.source(batches).to_iter_dataset(options))
+    iterator.set_state({"next_index": start_step})
+    return iterator
+
+
+def _assemble(
+    windows: np.ndarray,
+    rows: np.ndarray,
+    window: Callable[[int], Window],
+    length: int,
+    special_ids: SpecialIds,
+) -> Batch:
+    """The batch of these rows of these windows; window -1 leaves a row empty."""
+    batch = empty_batch(len(rows), length, special_ids)
+    changes = (np.flatnonzero(np.diff(windows)) + 1).tolist()
+    for start, stop in zip([0, *changes], [*changes, len(rows)], strict=True):
+        if windows[start] >= 0:
+            part = {name: array[start:stop] for name, array in batch.items()}
+            fill_rows(part, window(int(windows[start])), rows[start:stop], special_ids)
+    return batch
+
+
+def _host_slots(batch_size: int, host: int, num_hosts: int) -> np.ndarray:
+    """The rows of the global batch that are this host's: int64 [batch_size / num_hosts]."""
+    if batch_size < 1 or batch_size % num_hosts:
+        raise UserError(
+            f"train.batch_size={batch_size} cannot be shared evenly by {num_hosts} hosts"
+        )
+    rows = batch_size // num_hosts
+    return np.arange(host * rows, (host + 1) * rows)
+
+
+def _count_lanes(batch_size: int) -> int:
+    """The largest power of two that divides the batch into lanes of at least 512 rows."""
+    lanes = 1
+    while batch_size % (2 * lanes) == 0 and batch_size // (2 * lanes) >= _LANE_ROWS:
+        lanes *= 2
+    return lanes
+
+
+def _remember(cache: dict[int, Any], key: int, value: Any, most: int) -> None:
+    """Adds to a cache that forgets its oldest entry."""
+    while len(cache) >= most:
+        del cache[next(iter(cache))]
+    cache[key] = value

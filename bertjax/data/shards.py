@@ -1,0 +1,108 @@
+"""The documents of a DATA folder, by number."""
+
+import json
+import threading
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertjax.errors import UserError
+from bertjax.text.prepare_state import FORMAT_VERSION
+from bertjax.text.records import TokenizedDocument, decode_document
+
+
+def read_manifest(data_folder: str | Path) -> dict[str, Any]:
+    """The manifest of a DATA folder.
+
+    Raises:
+        UserError: not a DATA folder, one that is not finished, damaged, or of another version.
+    """
+    file = Path(data_folder, "manifest.json")
+    if not file.is_file():
+        raise UserError(f"{data_folder}: no manifest.json; make the folder with bertjax prepare")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is damaged ({error}); run bertjax prepare again") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{file}: format_version {version}, this version reads {FORMAT_VERSION}; "
+            "run bertjax prepare again"
+        )
+    return manifest
+
+
+class ShardedDocuments:
+    """The documents of a split: numbered through its shards in the manifest's order.
+
+    Attributes:
+        token_counts: uint32 [documents], tokens of each.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], counts: Sequence[int], token_counts: np.ndarray
+    ) -> None:
+        self.token_counts = token_counts
+        self._files = list(files)
+        self._starts = np.cumsum([0, *counts]).tolist()
+        self._readers: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def read(self, indices: Sequence[int]) -> list[TokenizedDocument]:
+        """The documents of these numbers, in their order; may be called from any thread."""
+        wanted: dict[int, list[int]] = defaultdict(list)
+        for place, index in enumerate(indices):
+            wanted[bisect_right(self._starts, index) - 1].append(place)
+        documents: dict[int, TokenizedDocument] = {}
+        with self._lock:
+            for shard, places in wanted.items():
+                positions = [indices[place] - self._starts[shard] for place in places]
+                documents.update(zip(places, self._read_shard(shard, positions), strict=True))
+        return [documents[place] for place in range(len(indices))]
+
+    def _read_shard(self, shard: int, positions: list[int]) -> list[TokenizedDocument]:
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        file = self._files[shard]
+        try:
+            if shard not in self._readers:
+                options = "readahead_buffer_size:0,max_parallelism:0"
+                self._readers[shard] = ArrayRecordReader(
+                    str(file), options, file_reader_buffer_size=1 << 15
+                )
+            return [decode_document(record) for record in self._readers[shard].read(positions)]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise UserError(
+                f"{file} is damaged ({error}); copy it again or run bertjax prepare again"
+            ) from error
+
+
+def open_split(data_folder: str | Path, split: str) -> ShardedDocuments:
+    """Opens the documents of `train` or `validation` in a DATA folder.
+
+    Raises:
+        UserError: as `read_manifest`, or a file of the split is missing or does not fit.
+    """
+    manifest = read_manifest(data_folder)
+    folder = Path(data_folder, split)
+    try:
+        entry = manifest["splits"][split]
+        files = [Path(data_folder, shard["file"]) for shard in entry["shards"]]
+        counts = [int(shard["documents"]) for shard in entry["shards"]]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{data_folder}: manifest.json says nothing of {error} for the split {split}; "
+            "run bertjax prepare again"
+        ) from error
+    for file in [folder / "token_counts.npy", *files]:
+        if not file.is_file():
+            raise UserError(f"{file} is missing; copy the folder again or run bertjax prepare")
+    token_counts = np.load(folder / "token_counts.npy", allow_pickle=False)
+    if len(token_counts) != sum(counts):
+        raise UserError(f"{folder}: token_counts.npy does not fit manifest.json")
+    return ShardedDocuments(files, counts, token_counts)

@@ -1,0 +1,224 @@
+"""BERT with both pretraining heads (Devlin et al. 2018) as functions of a plain dict of weights.
+
+The modules are Flax NNX; outside this package the weights are a nested dict of arrays:
+`embeddings`, `layers` (by number, as a string), `mlm_head`, `pooler`, `nsp_head`.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from bertjax.config import ModelConfig
+from bertjax.model.dropout import Dropout
+from bertjax.model.encoder import SITES_PER_LAYER, Embeddings, EncoderLayer
+from bertjax.model.heads import MlmHead, NspHead, Pooler
+
+Params = dict[str, Any]
+VOCAB_MULTIPLE = 128  # so that the vocabulary can be cut over any usual number of devices
+
+
+class Encoded(NamedTuple):
+    """What the encoder returns; the tuples are empty unless asked for."""
+
+    hidden: jax.Array  # [batch, length, hidden], after the last layer
+    hidden_states: tuple[jax.Array, ...]  # num_layers + 1; [0] is the embeddings
+    attentions: tuple[jax.Array, ...]  # num_layers, float32 [batch, heads, length, length]
+
+
+class Bert(nnx.Module):
+    """The encoder and the heads."""
+
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        rows = vocab_rows(config)
+        self.remat = config.remat
+        self.embeddings = Embeddings(config, rows, dtype, rngs)
+        self.layers = nnx.List(
+            [EncoderLayer(config, dtype, rngs) for _ in range(config.num_layers)]
+        )
+        self.mlm_head = MlmHead(config, rows, dtype, rngs)
+        self.pooler = Pooler(config, dtype, rngs)
+        self.nsp_head = NspHead(config, dtype, rngs)
+
+    def encode(
+        self, token_ids: jax.Array, segment_ids: jax.Array, pair_ids: jax.Array, dropout: Dropout
+    ) -> Encoded:
+        """The encoder alone, every hidden state and attention kept."""
+        hidden = self.embeddings(token_ids, segment_ids, position_ids(pair_ids), dropout)
+        states, attentions = [hidden], []
+        for number, layer in enumerate(self.layers):
+            first_site = 1 + number * SITES_PER_LAYER
+            apply = _rematerialised(layer) if self.remat else layer
+            hidden, attention = apply(hidden, pair_ids, dropout, first_site)
+            states.append(hidden)
+            attentions.append(attention)
+        return Encoded(hidden, tuple(states), tuple(attentions))
+
+
+def init_params(config: ModelConfig, key: jax.Array) -> Params:
+    """Fresh float32 weights; a pure function of the key, the same for any sharding under jit."""
+    with nnx.use_eager_sharding(False):
+        model = Bert(config, jnp.dtype(jnp.float32), nnx.Rngs(params=key))
+        return _plain(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+
+
+def logical_axes(config: ModelConfig) -> Params:
+    """The weights' tree with a tuple of logical axis names in place of each array.
+
+    Names are "vocab", "embed", "mlp", "heads", "position", or None for an axis never cut.
+    """
+    with nnx.use_eager_sharding(False):
+        state = nnx.state(_abstract(config, jnp.dtype(jnp.float32)), nnx.Param)
+        specs = _plain(nnx.to_pure_dict(nnx.get_partition_spec(state)))
+    is_spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
+    return jax.tree.map(tuple, specs, is_leaf=is_spec)
+
+
+def forward(
+    params: Params,
+    config: ModelConfig,
+    token_ids: jax.Array,
+    segment_ids: jax.Array,
+    pair_ids: jax.Array,
+    *,
+    compute_dtype: Any = jnp.float32,
+    dropout_key: jax.Array | None = None,
+    row_ids: jax.Array | None = None,
+    all_hidden: bool = False,
+    attention: bool = False,
+) -> Encoded:
+    """The encoder's hidden states.
+
+    Args:
+        params: as from `init_params`.
+        config: its `dropout` is applied where `dropout_key` is given.
+        token_ids, segment_ids, pair_ids: int32 [batch, length]; pair id 0 is padding, and what
+            comes out there is finite but means nothing.
+        compute_dtype: of the matrix products; float32 means full-precision products everywhere.
+        dropout_key: a key that is new every step, or None for no dropout.
+        row_ids: int32 [batch], each row's number in the global batch; needed with `dropout_key`.
+        all_hidden, attention: whether to keep every layer's states and probabilities.
+    """
+    dropout = Dropout(config.dropout, dropout_key, row_ids)
+    model = _model(params, config, compute_dtype)
+    encoded = model.encode(token_ids, segment_ids, pair_ids, dropout)
+    return Encoded(
+        encoded.hidden,
+        encoded.hidden_states if all_hidden else (),
+        encoded.attentions if attention else (),
+    )
+
+
+def mlm_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
+    """Float32 logits [..., padded vocab] of hidden states [..., hidden], in their own dtype.
+
+    The rows that round the vocabulary up to a multiple of 128 get -1e9.
+    """
+    model = _model(params, config, hidden.dtype)
+    return model.mlm_head(hidden, model.embeddings.token[...])
+
+
+def pooled(params: Params, config: ModelConfig, classifier_hidden: jax.Array) -> jax.Array:
+    """The pooled output [..., hidden] of the hidden states at `[CLS]` [..., hidden]."""
+    return _model(params, config, classifier_hidden.dtype).pooler(classifier_hidden)
+
+
+def nsp_logits(params: Params, config: ModelConfig, pooled: jax.Array) -> jax.Array:
+    """Float32 logits [..., 2] of pooled outputs [..., hidden]; 0 = is next."""
+    return _model(params, config, pooled.dtype).nsp_head(pooled)
+
+
+def position_ids(pair_ids: jax.Array) -> jax.Array:
+    """int32 [batch, length]: each position's place in its own pair, from 0."""
+    index = jnp.broadcast_to(jnp.arange(pair_ids.shape[1], dtype=jnp.int32), pair_ids.shape)
+    starts = jnp.pad(pair_ids[:, 1:] != pair_ids[:, :-1], ((0, 0), (1, 0)))
+    return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
+
+
+def classifier_positions(pair_ids: jax.Array, pairs: int) -> jax.Array:
+    """int32 [batch, pairs]: where each pair's `[CLS]` stands; 0 for a pair that is absent."""
+    numbers = jnp.arange(1, pairs + 1, dtype=pair_ids.dtype)
+    return jnp.argmax(pair_ids[:, None, :] == numbers[None, :, None], axis=2).astype(jnp.int32)
+
+
+def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
+    """[batch, length, hidden] at [batch, count] to [batch, count, hidden]."""
+    return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+
+
+def vocab_rows(config: ModelConfig) -> int:
+    """The vocabulary size rounded up to a multiple of 128: the rows of the token table."""
+    assert config.vocab_size is not None, "model.vocab_size is taken from the data first"
+    return -(-config.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Weights with both heads, the tied decoder once, without the vocabulary's added rows."""
+    one_layer = dataclasses.replace(config, num_layers=1)
+    shapes = jax.eval_shape(functools.partial(init_params, one_layer), jax.random.key(0))
+    size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731
+    assert config.vocab_size is not None
+    added = (vocab_rows(config) - config.vocab_size) * (config.hidden_size + 1)
+    return size(shapes) + (config.num_layers - 1) * size(shapes["layers"]) - added
+
+
+def model_flops(
+    config: ModelConfig, batch: int, length: int, predictions: int, pairs: int = 1
+) -> float:
+    """Floating-point operations of one training step's own arithmetic: forward and twice back.
+
+    Two per multiply-add of the matrix products, attention over whole rows included; the
+    vocabulary only at the predicted positions; nothing for recomputation, norms or GELU.
+
+    Args:
+        config: the model, its vocabulary size set.
+        batch: rows, each of `length` positions.
+        predictions: predicted positions per row.
+        pairs: packed pairs per row, for the pooler.
+    """
+    assert config.vocab_size is not None
+    hidden, inner = config.hidden_size, config.intermediate_size
+    layer = length * (8 * hidden**2 + 4 * hidden * inner) + 4 * length**2 * hidden
+    mlm = predictions * (2 * hidden**2 + 2 * hidden * config.vocab_size)
+    nsp = pairs * (2 * hidden**2 + 4 * hidden)
+    return 3.0 * batch * (config.num_layers * layer + mlm + nsp)
+
+
+def _rematerialised(layer: EncoderLayer) -> Any:
+    """`layer` with nothing kept for its backward pass but its input."""
+    graph, state = nnx.split(layer)
+
+    def apply(hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, site: int) -> Any:
+        run = lambda state, hidden: nnx.merge(graph, state)(hidden, pair_ids, dropout, site)  # noqa: E731
+        return jax.checkpoint(run)(state, hidden)
+
+    return apply
+
+
+def _model(params: Params, config: ModelConfig, dtype: Any) -> Bert:
+    """The module with these weights in it."""
+    layers = {int(number): layer for number, layer in params["layers"].items()}
+    with nnx.use_eager_sharding(False):
+        return nnx.merge(_graph(config, jnp.dtype(dtype)), {**params, "layers": layers})
+
+
+@functools.lru_cache(maxsize=32)
+def _graph(config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Bert]:
+    with nnx.use_eager_sharding(False):
+        return nnx.graphdef(_abstract(config, dtype))
+
+
+def _abstract(config: ModelConfig, dtype: jnp.dtype) -> Bert:
+    return nnx.eval_shape(lambda: Bert(config, dtype, nnx.Rngs(0)))
+
+
+def _plain(tree: Mapping[Any, Any]) -> Params:
+    """Nested dicts with string keys, as checkpoints store them."""
+    return {
+        str(name): _plain(value) if isinstance(value, Mapping) else value
+        for name, value in tree.items()
+    }

@@ -1,0 +1,59 @@
+"""The embeddings and one post-layer-norm encoder layer (Devlin et al. 2018, section 3)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from bertjax.config import ModelConfig
+from bertjax.model.attention import SelfAttention
+from bertjax.model.dropout import Dropout
+from bertjax.model.layers import dense, layer_norm, table
+
+SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-forward output
+
+
+class Embeddings(nnx.Module):
+    """Token + position + segment embeddings, layer norm, dropout (site 0)."""
+
+    def __init__(
+        self, config: ModelConfig, vocab_rows: int, dtype: jnp.dtype, rngs: nnx.Rngs
+    ) -> None:
+        self.dtype = dtype
+        self.token = table(vocab_rows, "vocab", config, rngs)
+        self.position = table(config.max_length, "position", config, rngs)
+        self.segment = table(config.num_segments, None, config, rngs)
+        self.norm = layer_norm(config, dtype, rngs)
+
+    def __call__(
+        self,
+        token_ids: jax.Array,
+        segment_ids: jax.Array,
+        position_ids: jax.Array,
+        dropout: Dropout,
+    ) -> jax.Array:
+        """All ids are int32 [batch, length]; returns [batch, length, hidden]."""
+        total = self.token[...][token_ids] + self.position[...][position_ids]
+        total += self.segment[...][segment_ids]
+        return dropout(self.norm(total.astype(self.dtype)), site=0)
+
+
+class EncoderLayer(nnx.Module):
+    """Self-attention and feed-forward, each followed by dropout, the residual and a layer norm."""
+
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        hidden, inner = config.hidden_size, config.intermediate_size
+        self.attention = SelfAttention(config, dtype, rngs)
+        self.attention_norm = layer_norm(config, dtype, rngs)
+        self.intermediate = dense(hidden, inner, ("embed", "mlp"), config, dtype, rngs)
+        self.output = dense(inner, hidden, ("mlp", "embed"), config, dtype, rngs)
+        self.output_norm = layer_norm(config, dtype, rngs)
+
+    def __call__(
+        self, hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, first_site: int
+    ) -> tuple[jax.Array, jax.Array]:
+        """[batch, length, hidden] to the same, and the attention probabilities."""
+        attended, probabilities = self.attention(hidden, pair_ids, dropout, first_site)
+        hidden = self.attention_norm(hidden + dropout(attended, first_site + 1))
+        inner = jax.nn.gelu(self.intermediate(hidden), approximate=False)
+        output = dropout(self.output(inner), first_site + 2)
+        return self.output_norm(hidden + output), probabilities

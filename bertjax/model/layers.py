@@ -1,0 +1,58 @@
+"""The three building blocks that every part of the model shares, with BERT's initialisation."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from bertjax.config import ModelConfig
+
+
+def truncated_normal(config: ModelConfig) -> nnx.Initializer:
+    """Normal of standard deviation `initializer_range`, redrawn beyond two of them (BERT's)."""
+    return nnx.initializers.truncated_normal(config.initializer_range, lower=-2.0, upper=2.0)
+
+
+def table(rows: int, axis: str | None, config: ModelConfig, rngs: nnx.Rngs) -> nnx.Param[jax.Array]:
+    """An embedding table float32 [rows, hidden]; `axis` is the logical name of its rows."""
+    init = nnx.with_partitioning(truncated_normal(config), (axis, "embed"))
+    return nnx.Param(init(rngs.params(), (rows, config.hidden_size), jnp.float32))
+
+
+def dense(
+    inputs: int,
+    outputs: int,
+    axes: tuple[str | None, str | None],
+    config: ModelConfig,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+) -> nnx.Linear:
+    """A matrix product with bias in `dtype`; `axes` are the logical names of the kernel's axes."""
+    bias_axis = None if axes[1] == "embed" else axes[1]
+    return nnx.Linear(
+        inputs,
+        outputs,
+        dtype=dtype,
+        precision=matmul_precision(dtype),
+        kernel_init=nnx.with_partitioning(truncated_normal(config), axes),
+        bias_init=nnx.with_partitioning(nnx.initializers.zeros, (bias_axis,)),
+        rngs=rngs,
+    )
+
+
+def layer_norm(config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Layer normalisation over the hidden axis; statistics in float32 whatever `dtype`."""
+    return nnx.LayerNorm(
+        config.hidden_size,
+        epsilon=config.layer_norm_epsilon,
+        dtype=dtype,
+        use_fast_variance=False,
+        scale_init=nnx.with_partitioning(nnx.initializers.ones, (None,)),
+        bias_init=nnx.with_partitioning(nnx.initializers.zeros, (None,)),
+        rngs=rngs,
+    )
+
+
+def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
+    """Full precision for float32: the default on TPU and GPU rounds its operands."""
+    full = dtype == jnp.float32
+    return jax.lax.Precision.HIGHEST if full else jax.lax.Precision.DEFAULT

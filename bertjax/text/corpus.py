@@ -1,0 +1,180 @@
+"""Corpus sources: what a `--corpus` SPEC names, read as a stream of documents.
+
+SPEC is one of
+  - a path or glob of text files (plain, .gz, .xz, .zst): a blank line between documents, as
+    `create_pretraining_data.py` of google-research/bert reads; without one, one document a file;
+  - a path or glob of .jsonl files (also compressed), one object with a `text` field a line;
+  - a folder, read recursively: one document per file;
+  - `tfds:NAME[/CONFIG][:VERSION][@SPLIT][#FIELD]` or `tfds:FOLDER[@SPLIT][#FIELD]`;
+  - `python-docs`: English prose that every Python installation carries.
+"""
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from bertjax.errors import UserError
+from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
+
+if TYPE_CHECKING:
+    from bertjax.text.sentences import SentenceMode
+
+MAX_SENTENCES = 10_000  # a longer document is cut into several
+_PROBED_DOCUMENTS = 100
+_PROBED_LINES = 2000
+_MAX_DOCUMENT_BYTES = 8 << 20
+_MAX_LINE_BYTES = 1 << 20
+_MAX_JSON_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One SPEC, resolved.
+
+    Attributes:
+        spec: as the user wrote it.
+        files: the files it names, in reading order; empty for `tfds:` and `python-docs`.
+        is_folder: whether each file is one document.
+    """
+
+    spec: str
+    files: tuple[Path, ...] = ()
+    is_folder: bool = False
+
+
+def open_source(spec: str) -> Source:
+    """Resolves a SPEC; raises UserError if it names nothing."""
+    if spec == "python-docs" or spec.startswith("tfds:"):
+        return Source(spec)
+    path = Path(spec)
+    if path.is_dir():
+        files = tuple(_files_below(path))
+        if not files:
+            raise UserError(f"--corpus {spec}: the folder holds no files")
+        return Source(spec, files, is_folder=True)
+    if path.exists():
+        return Source(spec, (path,))
+    files = tuple(Path(name) for name in sorted(glob.glob(spec, recursive=True)))
+    files = tuple(file for file in files if file.is_file())
+    if not files:
+        what = "no file matches" if glob.has_magic(spec) else "no such file or folder"
+        raise UserError(f"--corpus {spec}: {what}")
+    return Source(spec, files)
+
+
+def read_documents(source: Source) -> Iterator[list[str]]:
+    """Yields a source's documents: lines without surrounding white space, none of them empty.
+
+    Memory is bounded: a document of more than 10,000 lines or 8 MiB is cut into several, a line of
+    more than 1 MiB into pieces.
+
+    Raises:
+        UserError: a file cannot be read or is not what its name says.
+    """
+    if source.files:
+        for file in source.files:
+            yield from _read_file(file, one_document=source.is_folder)
+        return
+    for text in _external_texts(source.spec):
+        yield from _cut_document(_clean_lines(text))
+
+
+def sentence_mode(source: Source, setting: str) -> "SentenceMode":
+    """Whether a source holds one sentence per line ("lines") or running text ("split").
+
+    Args:
+        source: looked at only if the setting leaves the choice open.
+        setting: "lines", "split" or "auto".
+    """
+    if setting in ("lines", "split"):
+        return cast("SentenceMode", setting)
+    from bertjax.text.sentences import choose_mode
+
+    documents = islice(read_documents(source), _PROBED_DOCUMENTS)
+    return choose_mode(list(islice(chain.from_iterable(documents), _PROBED_LINES)))
+
+
+def fingerprint(source: Source) -> str:
+    """A digest of the names, sizes and times of a source's files: it changes when they do."""
+    digest = hashlib.sha256(source.spec.encode())
+    for file in source.files:
+        status = file.stat()
+        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def file_bytes(source: Source) -> int:
+    """The size of a source's files as they lie on disk, in bytes."""
+    return sum(file.stat().st_size for file in source.files)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _read_file(file: Path, one_document: bool) -> Iterator[list[str]]:
+    name = file.with_suffix("") if file.suffix in COMPRESSED_SUFFIXES else file
+    if name.suffix == ".jsonl":
+        for text in _json_texts(file):
+            yield from _cut_document(_clean_lines(text))
+        return
+    lines = read_lines(file, _MAX_LINE_BYTES)
+    if one_document:
+        lines = (line for line in lines if line)
+    yield from _cut_document(lines)
+
+
+def _cut_document(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Groups lines into documents: a blank line or a full document ends one."""
+    document: list[str] = []
+    size = 0
+    for line in lines:
+        if line:
+            document.append(line)
+            size += len(line)
+        full = len(document) == MAX_SENTENCES or size >= _MAX_DOCUMENT_BYTES
+        if document and (full or not line):
+            yield document
+            document, size = [], 0
+    if document:
+        yield document
+
+
+def _clean_lines(text: str) -> list[str]:
+    if not text.isascii():  # JSON escapes can hold half a surrogate pair, which is no character
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return [line for piece in text.split("\n") if (line := piece.strip())]
+
+
+def _json_texts(file: Path) -> Iterator[str]:
+    lines = read_lines(file, _MAX_JSON_BYTES, cut_long=False)
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{file}, line {number}: not valid JSON ({error})") from error
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise UserError(f'{file}, line {number}: no "text" field that holds a string')
+        yield row["text"]
+
+
+def _external_texts(spec: str) -> Iterable[str]:
+    if spec == "python-docs":
+        from bertjax.text import python_docs
+
+        return python_docs.documents()
+    from bertjax.text import tfds_source
+
+    return tfds_source.texts(spec)

@@ -1,0 +1,273 @@
+"""Raw text to a DATA folder of token shards: what `bertjax prepare` does.
+
+    1. scan       read everything once: counts, repeated lines, a sample
+    2. tokenizer  train it on the sample, or load it
+    3. tokenize   numbered chunks over processes
+    4. merge      chunks to shards by document hash; exact duplicates dropped
+    5. finish     manifest.json, then the work folder goes
+
+DATA depends on the settings and the text alone: it is byte-identical for any number of workers and
+after any interruption. Memory is bounded whatever the corpus size.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from bertjax.errors import UserError
+from bertjax.progress import Progress
+from bertjax.text.chunks import (
+    Chunk,
+    ChunkTokenizer,
+    Sharding,
+    cut_chunks,
+    plan_sharding,
+    tokenize_sentences,
+)
+from bertjax.text.corpus import Source, open_source, read_documents
+from bertjax.text.merge import merge_split
+from bertjax.text.prepare_state import (
+    FORMAT_VERSION,
+    PARTS,
+    PrepareSettings,
+    check_settings,
+    finished_manifest,
+    open_output,
+    open_state,
+    read_json,
+    recorded,
+    write_json,
+    write_whole,
+)
+from bertjax.text.records import encode_document
+from bertjax.text.scan import read_sample, scan
+from bertjax.text.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece, train_wordpiece
+from bertjax.text.workers import map_unordered
+
+__all__ = ["PrepareSettings", "prepare"]
+
+Report = Callable[[str, int, int | None, str], None]
+_MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES, _CHUNKS = 1 << 20, 16 << 20, 1024
+_MEASURED_LINES = 5_000
+_SPARE_DISK = 1.1
+
+
+def prepare(settings: PrepareSettings, progress: Report | None = None) -> dict[str, Any]:
+    """Makes a DATA folder, goes on with an interrupted one, or leaves a finished one as it is.
+
+    Args:
+        settings: sources, output, tokenizer and the rest.
+        progress: called with (phase, done, total or None, unit); None shows a progress bar.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: a setting, a source or the output folder is at fault.
+    """
+    if progress is None:
+        with _Bars() as bars:
+            return prepare(settings, bars.update)
+    check_settings(settings)
+    if (manifest := finished_manifest(settings)) is not None:
+        documents = sum(split["documents"] for split in manifest["splits"].values())
+        progress("already prepared", documents, documents, "document")
+        return manifest
+    sources = [open_source(spec) for spec in settings.corpora]
+    work = open_output(settings.output)
+    open_state(work, settings, sources)
+    scanned = scan(
+        sources, settings.sentences, work, lambda done: progress("reading", done, None, "document")
+    )
+    tokenizer = _tokenizer(settings, work, progress)
+    text_bytes = sum(source["bytes"] for source in scanned)
+    _check_disk(work, text_bytes, tokenizer)
+    sharding = plan_sharding(text_bytes, settings.validation)
+    chunks = _tokenize(settings, sources, scanned, sharding, work, progress)
+    splits, duplicates = _merge(sharding, len(chunks), work, progress)
+    manifest = _manifest(settings, scanned, chunks, splits, duplicates, tokenizer)
+    _finish(Path(settings.output), manifest, work)
+    return manifest
+
+
+def _tokenizer(settings: PrepareSettings, work: Path, progress: Report) -> Tokenizer:
+    """The tokenizer of this DATA: made once, then loaded from the work folder."""
+    folder = work / "tokenizer"
+    if not folder.exists():
+        progress("making the tokenizer", 0, 1, "tokenizer")
+        trainers = {"wordpiece": train_wordpiece, "sentencepiece": train_sentencepiece}
+        if train := trainers.get(settings.tokenizer):
+            sample = read_sample(work / "sample.txt")
+            tokenizer = train(sample, settings.vocab_size, settings.cased)
+        else:
+            tokenizer = load_tokenizer(settings.tokenizer, settings.cased or None)
+        write_whole(folder, tokenizer.save)
+        progress("making the tokenizer", 1, 1, "tokenizer")
+    return load_tokenizer(folder)
+
+
+def _check_disk(work: Path, text_bytes: int, tokenizer: Tokenizer) -> None:
+    """Refuses to start what will not fit: chunks and shards lie on disk at the same time."""
+    lines = list(islice(read_sample(work / "sample.txt"), _MEASURED_LINES))
+    sample_bytes = sum(len(line.encode()) + 1 for line in lines)
+    record = encode_document(tokenize_sentences(lines, tokenizer))
+    need = int(_SPARE_DISK * 2 * text_bytes * len(record) / max(sample_bytes, 1))
+    done = sum(file.stat().st_size for file in (work / "chunks").glob("*.records"))
+    free = shutil.disk_usage(work).free + done
+    if need > free:
+        raise UserError(
+            f"--output {work.parent}: needs about {need / 1e9:.1f} GB of free disk, "
+            f"{free / 1e9:.1f} GB are there; choose another disk"
+        )
+
+
+def _tokenize(
+    settings: PrepareSettings,
+    sources: Sequence[Source],
+    scanned: Sequence[dict[str, Any]],
+    sharding: Sharding,
+    work: Path,
+    progress: Report,
+) -> list[dict[str, Any]]:
+    """Tokenizes the chunks that are not done yet; returns the counts of all, in order."""
+    folder = work / "chunks"
+    folder.mkdir(exist_ok=True)
+    total = sum(source["documents"] for source in scanned)
+    text_bytes = sum(source["bytes"] for source in scanned)
+    finished = map(read_json, folder.glob("*.json"))
+    counts: dict[int, dict[str, Any]] = {count["chunk"]: count for count in finished}
+    progress("tokenizing", _documents(counts), total, "document")
+    chunk_bytes = min(max(text_bytes // _CHUNKS, _MIN_CHUNK_BYTES), _MAX_CHUNK_BYTES)
+    chunks = (c for c in _all_chunks(sources, chunk_bytes) if c.number not in counts)
+    modes = [source["mode"] for source in scanned]
+    arguments = (work, modes, sharding)
+    workers = settings.workers or _cores()
+    for result in map_unordered(_chunk_tokenizer, arguments, chunks, workers):
+        counts[result["chunk"]] = result
+        progress("tokenizing", _documents(counts), total, "document")
+    return [counts[number] for number in sorted(counts)]
+
+
+def _documents(counts: dict[int, dict[str, Any]]) -> int:
+    return sum(count["documents"] for count in counts.values())
+
+
+def _all_chunks(sources: Sequence[Source], chunk_bytes: int) -> Iterator[Chunk]:
+    first = 0
+    for place, source in enumerate(sources):
+        for chunk in cut_chunks(place, read_documents(source), chunk_bytes, first):
+            yield chunk
+            first = chunk.number + 1
+
+
+def _chunk_tokenizer(
+    work: Path, modes: list[str], sharding: Sharding
+) -> Callable[[Chunk], dict[str, Any]]:
+    repeated = np.load(work / "repeated.npy", mmap_mode="r", allow_pickle=False)
+    return ChunkTokenizer(
+        work / "chunks", load_tokenizer(work / "tokenizer"), repeated, modes, sharding
+    ).run
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _merge(
+    sharding: Sharding, chunks: int, work: Path, progress: Report
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Writes the shards of both splits; returns their manifest entries and the duplicates."""
+    counts = {"train": sharding.train_shards, "validation": sharding.validation_shards}
+    total, first = sum(counts.values()), 0
+    progress("merging", 0, total, "shard")
+    splits, duplicates = {}, 0
+    for split, shards in counts.items():
+        entry, dropped = merge_split(
+            work, chunks, split, first, shards, lambda n: progress("merging", n, total, "shard")
+        )
+        splits[split] = entry
+        duplicates += dropped
+        first += shards
+    if splits["train"]["documents"] < 2:
+        raise UserError(
+            "fewer than two documents are left for training, and next sentences are drawn from "
+            "others; put a blank line between documents, or lower --validation"
+        )
+    return splits, duplicates
+
+
+def _manifest(
+    settings: PrepareSettings,
+    scanned: Sequence[dict[str, Any]],
+    chunks: Sequence[dict[str, Any]],
+    splits: dict[str, dict[str, Any]],
+    duplicate_documents: int,
+    tokenizer: Tokenizer,
+) -> dict[str, Any]:
+    sources = []
+    for place, source in enumerate(scanned):
+        totals: Counter[str] = Counter()
+        for chunk in chunks:
+            if chunk["source"] == place:
+                totals.update({name: chunk[name] for name in ("sentences", "tokens")})
+        sources.append({**source, **totals})
+    tokens = {split: entry["tokens"] for split, entry in splits.items()}
+    content = {
+        "format_version": FORMAT_VERSION,
+        "tokenizer": {
+            "kind": tokenizer.kind,
+            "vocab_size": tokenizer.vocab_size,
+            "digest": tokenizer.digest,
+            "cased": tokenizer.cased,
+        },
+        "splits": splits,
+    }
+    return {
+        **content,
+        "digest": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+        "settings": recorded(settings),
+        "sources": sources,
+        "dropped": {
+            "duplicate_documents": duplicate_documents,
+            "repeated_lines": sum(chunk["lines_dropped"] for chunk in chunks),
+        },
+        "validation_share": tokens["validation"] / sum(tokens.values()),
+    }
+
+
+def _finish(output: Path, manifest: dict[str, Any], work: Path) -> None:
+    for name in PARTS:
+        (work / name).replace(output / name)
+    write_json(output / "manifest.json", manifest)
+    shutil.rmtree(work)
+
+
+class _Bars:
+    """One progress bar per phase."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, phase: str, done: int, total: int | None, unit: str) -> None:
+        if phase != self._phase:
+            self.__exit__()
+            self._phase, self._bar = phase, Progress(phase, total, unit)
+            self._bar.start_at(done)
+        assert self._bar is not None
+        self._bar.update(done)

@@ -1,0 +1,208 @@
+"""What lies in a DATA folder while it is being made, and whether a run may go on with it.
+
+    DATA/.unfinished/state.json     settings and the corpus's fingerprint
+                     scan.json      what the first pass counted
+                     repeated.npy   hashes of the lines to drop
+                     sample.txt     text to train the tokenizer on
+                     tokenizer/
+                     chunks/        tokenized text, one set of files per chunk
+                     train/ validation/
+
+Everything appears by renaming a finished temporary file, so a killed run continues with what is
+missing. `manifest.json` is written last; where it lies, DATA is complete.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bertjax.errors import UserError
+from bertjax.text.corpus import Source, file_bytes, fingerprint, open_source
+
+FORMAT_VERSION = 1
+PARTS = ("tokenizer", "train", "validation")
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What `prepare` makes DATA from.
+
+    Attributes:
+        corpora: SPECs of the sources, in order (see `bertjax.text.corpus`).
+        output: the DATA folder.
+        tokenizer: "wordpiece" or "sentencepiece" trains one; anything else is a path to load.
+        vocab_size: pieces of a trained tokenizer.
+        cased: whether upper case and accents are kept.
+        sentences: "lines" (one sentence per line), "split" (running text), or "auto".
+        validation: share of the documents kept for validation.
+        workers: processes; None takes all cores. The result does not depend on it.
+    """
+
+    corpora: tuple[str, ...]
+    output: str
+    tokenizer: str = "wordpiece"
+    vocab_size: int = 30_000
+    cased: bool = False
+    sentences: Literal["auto", "lines", "split"] = "auto"
+    validation: float = 0.02
+    workers: int | None = None
+
+
+def recorded(settings: PrepareSettings) -> dict[str, Any]:
+    """The settings that the result depends on, as the manifest records them."""
+    values = dataclasses.asdict(settings)
+    del values["output"], values["workers"]
+    return values | {"corpora": list(settings.corpora)}
+
+
+def check_settings(settings: PrepareSettings) -> None:
+    """Refuses settings that cannot work; raises UserError."""
+    if not settings.corpora:
+        raise UserError("no corpus given: name at least one with --corpus")
+    if not 0 <= settings.validation < 1:
+        raise UserError(f"--validation {settings.validation}: must be at least 0 and below 1")
+    if settings.vocab_size < 1:
+        raise UserError(f"--vocab-size {settings.vocab_size}: must be greater than 0")
+    if settings.workers is not None and settings.workers < 1:
+        raise UserError(f"--workers {settings.workers}: must be at least 1")
+    if settings.sentences not in ("auto", "lines", "split"):
+        raise UserError(f"--sentences {settings.sentences}: choose auto, lines or split")
+
+
+def finished_manifest(settings: PrepareSettings) -> dict[str, Any] | None:
+    """The manifest of a DATA folder that is complete already.
+
+    Raises:
+        UserError: it was made with other settings or another text.
+    """
+    file = Path(settings.output, "manifest.json")
+    if not file.exists():
+        return None
+    try:
+        manifest = json.loads(file.read_text())
+        made_with, read = manifest["settings"], manifest["sources"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: damaged; remove the folder or choose another --output") from error
+    _refuse_other_settings(settings, made_with, "is complete and was")
+    for source in read:
+        if file_bytes(open_source(source["spec"])) != source["file_bytes"]:
+            raise UserError(
+                f"--output {settings.output} is complete, but {source['spec']} has changed since; "
+                "choose another folder or remove this one"
+            )
+    shutil.rmtree(Path(settings.output, ".unfinished"), ignore_errors=True)
+    return manifest
+
+
+def open_output(output: str) -> Path:
+    """Makes the DATA folder and its `.unfinished`, which is returned.
+
+    Raises:
+        UserError: it is remote, no folder, not writable, or holds something else.
+    """
+    if "://" in output:
+        raise UserError(
+            f"--output {output}: DATA must be a local or mounted folder; mount the bucket "
+            "(gcsfuse BUCKET FOLDER), or write to a local folder and copy it "
+            f"(gcloud storage cp -r FOLDER {output})"
+        )
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {output}: this is a file; name a folder")
+    work = folder / ".unfinished"
+    if not work.exists():
+        taken = [name for name in PARTS if (folder / name).exists()]
+        if taken:
+            raise UserError(
+                f"--output {output}: holds {taken[0]}/ that was not made here; "
+                "name an empty or new folder"
+            )
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        _tidy(work)
+        write_whole(work / "writable", lambda path: path.write_text(""))
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+    return work
+
+
+def _tidy(work: Path) -> None:
+    """Undoes what a killed run had begun: temporary files, and parts moved to their last place."""
+    for path in [*work.rglob("*.tmp")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+    for name in PARTS:
+        if (work.parent / name).exists():
+            (work.parent / name).replace(work / name)
+
+
+def open_state(work: Path, settings: PrepareSettings, sources: Sequence[Source]) -> None:
+    """Records what is being made, or checks that an interrupted run was making the same."""
+    state = {
+        "format_version": FORMAT_VERSION,
+        "settings": recorded(settings),
+        "fingerprints": [fingerprint(source) for source in sources],
+    }
+    found = read_json(work / "state.json")
+    if found is None:
+        write_json(work / "state.json", state)
+        return
+    _refuse_other_settings(settings, found["settings"], "holds an interrupted run")
+    if found != state:
+        raise UserError(
+            f"--output {settings.output}: the corpus has changed since this run was interrupted; "
+            f"remove {work} to start again"
+        )
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Lets `write` fill a temporary file or folder, then renames it to `path`."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a `.npy` file, whole or not at all."""
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+
+    write_whole(path, save)
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file, None if there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_other_settings(settings: PrepareSettings, made_with: dict[str, Any], what: str) -> None:
+    for name, value in recorded(settings).items():
+        if (before := made_with.get(name)) != value:
+            raise UserError(
+                f"--output {settings.output} {what} made with {name}={before!r}, not {value!r}; "
+                "choose another folder or remove this one"
+            )

@@ -1,0 +1,212 @@
+"""SentencePiece: KoBERT-like models as they are, and new unigram or BPE models trained here."""
+
+import dataclasses
+import io
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import sentencepiece
+
+from bertjax.errors import UserError
+from bertjax.text.normalization import safe_normalizer
+from bertjax.text.vocabulary import SPECIAL_TOKENS, digest_of, find_special_ids, write_files
+
+MODEL_FILE = "tokenizer.model"
+
+_WORD_START = "\u2581"
+# The trainer splits its sums over this many parts, so that the number decides the last bits of
+# the result: it is fixed, whatever the machine has.
+_TRAINING_THREADS = 4
+
+
+class SentencePiece:
+    """A SentencePiece model. See `bertjax.text.tokenizer.Tokenizer` for the methods."""
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes, origin: str) -> None:
+        """Opens a serialized model; `origin` names it in error messages.
+
+        Raises:
+            UserError: not a model, or a special token is missing.
+        """
+        try:
+            self.backend = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise UserError(f"{origin}: not a SentencePiece model") from error
+        self._model = model
+        self.vocab_size = self.backend.get_piece_size()
+        self._tokens: list[str] = self.backend.id_to_piece(list(range(self.vocab_size)))
+        # Our own table: the library answers the unknown id for a piece that does not exist.
+        self._ids = {token: index for index, token in enumerate(self._tokens)}
+        special = find_special_ids(self._ids, origin)
+        self.pad_id, self.unknown_id = special.pad, special.unknown
+        self.classifier_id, self.separator_id = special.classifier, special.separator
+        self.mask_id = special.mask
+        every = range(self.vocab_size)
+        silent = (self.backend.is_control, self.backend.is_unknown, self.backend.is_unused)
+        controls = {index for index in every if any(check(index) for check in silent)}
+        self.special_ids = tuple(sorted(controls | set(dataclasses.astuple(special))))
+        self.continues_word = np.array(
+            [not token.startswith(_WORD_START) for token in self._tokens]
+        )
+        self.continues_word[list(self.special_ids)] = False
+        self.cased = "A" in self.backend.normalize("A")
+        self.digest = digest_of({MODEL_FILE: model})
+        # Some models hold "[MASK]" as a user-defined symbol, which they would read from the text.
+        self._readable_specials = {
+            index
+            for index in set(self.special_ids) - {self.unknown_id}
+            if index in self.backend.encode(self._tokens[index])
+        }
+
+    def encode(self, text: str) -> list[int]:
+        return self._plain(self.backend.encode(text))
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [self._plain(ids) for ids in self.backend.encode(texts)]
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        mapping = self.backend.encode(text, return_type="offset_mapping")
+        offsets = [_without_spaces(text, start, end) for start, end in mapping["offsets"]]
+        return self._plain(mapping["ids"]), offsets
+
+    def decode(self, ids: Sequence[int]) -> str:
+        hidden = set(self.special_ids) - {self.unknown_id}
+        return self.backend.decode([int(index) for index in ids if int(index) not in hidden])
+
+    def id_to_token(self, index: int) -> str:
+        return self._tokens[index]
+
+    def token_to_id(self, token: str) -> int | None:
+        return self._ids.get(token)
+
+    def save(self, folder: str | Path) -> None:
+        write_files(folder, {MODEL_FILE: self._model})
+
+    def _plain(self, ids: list[int]) -> list[int]:
+        if not self._readable_specials:
+            return ids
+        return [self.unknown_id if index in self._readable_specials else index for index in ids]
+
+
+def load_sentencepiece(path: Path, cased: bool | None = None) -> SentencePiece:
+    """Reads a model file.
+
+    Raises:
+        UserError: not readable, not a model, special tokens missing, or the model's own
+            normalisation contradicts `cased`.
+    """
+    try:
+        tokenizer = SentencePiece(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if cased is not None and tokenizer.cased != cased:
+        habit = "keeps case" if tokenizer.cased else "lower-cases"
+        raise UserError(f"{path}: the model {habit} by itself; leave the choice of case to it")
+    return tokenizer
+
+
+def train_sentencepiece(
+    lines: Iterable[str],
+    vocab_size: int,
+    cased: bool,
+    model_type: Literal["unigram", "bpe"] = "unigram",
+) -> SentencePiece:
+    """Trains a model; the same lines give the same model, on any machine.
+
+    Cased models normalise as SentencePiece does by default (NFKC), uncased ones as
+    `safe_normalizer`. All lines are held in memory: a caller with a large corpus gives a sample.
+
+    Raises:
+        UserError: no text, or a size that the text cannot fill or that cannot hold its characters.
+    """
+    model = io.BytesIO()
+    pad, unknown, classifier, separator, mask = SPECIAL_TOKENS
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder, "rules.tsv")
+        rules.write_text("" if cased else _uncased_rules())
+        normalization: dict[str, Any] = {} if cased else {"normalization_rule_tsv": str(rules)}
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_one_line_each(lines),
+                model_writer=model,
+                model_type=model_type,
+                vocab_size=vocab_size,
+                pad_id=0,
+                unk_id=1,
+                bos_id=2,
+                eos_id=3,
+                pad_piece=pad,
+                unk_piece=unknown,
+                bos_piece=classifier,
+                eos_piece=separator,
+                control_symbols=[mask],
+                max_sentence_length=1 << 16,  # bytes; the trainer leaves out longer lines
+                num_threads=_TRAINING_THREADS,
+                minloglevel=2,
+                **normalization,
+            )
+        except RuntimeError as error:
+            raise _training_error(str(error), vocab_size) or error from error
+    return SentencePiece(model.getvalue(), "the trained model")
+
+
+def _training_error(message: str, vocab_size: int) -> UserError | None:
+    """The trainer's complaint in our words, None if it is no fault of the input."""
+    if found := re.search(r"Vocabulary size too high .* value <= (\d+)", message):
+        return UserError(
+            f"the corpus is too small for a vocabulary of {vocab_size}; "
+            f"the largest that works is {found[1]}"
+        )
+    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return UserError(
+            f"a vocabulary of {vocab_size} cannot hold the characters of this text; "
+            f"the smallest that works is {int(found[1]) + 1}"
+        )
+    if "sentences_.empty()" in message:
+        return UserError("cannot train a vocabulary: the corpus holds no text")
+    return None
+
+
+def _one_line_each(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if words := line.split():
+            yield " ".join(words)
+
+
+def _uncased_rules() -> str:
+    """`safe_normalizer` as a table: code points in hexadecimal, a tab, what they become.
+
+    A SentencePiece model carries its normalisation as such a table. Hangul written as jamo is a
+    sequence of characters, so that every syllable's spellings are listed.
+    """
+    normalizer = safe_normalizer(cased=False, separate_chinese=False)
+    rules: dict[str, str] = {}
+    private_use = range(0xE000, 0xF900)
+    for code in chain(range(1, 0xD800), range(0xE000, 0x30000), range(0xE0000, 0xE01F0)):
+        if code not in private_use and (plain := normalizer.normalize_str(chr(code))) != chr(code):
+            rules[chr(code)] = plain
+    for code in range(ord("가"), ord("힣") + 1):
+        jamo = unicodedata.normalize("NFD", chr(code))
+        rules[jamo] = chr(code)
+        if len(jamo) == 3:
+            rules[unicodedata.normalize("NFC", jamo[:2]) + jamo[2]] = chr(code)
+    return "".join(f"{_hex(source)}\t{_hex(rules[source])}\n" for source in sorted(rules))
+
+
+def _hex(text: str) -> str:
+    return " ".join(f"{ord(character):X}" for character in text)
+
+
+def _without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
+    """The library counts the spaces before a word to its first piece; they are no part of it."""
+    while start < end and text[start].isspace():
+        start += 1
+    return start, end

@@ -1,0 +1,93 @@
+"""Lines of text files: plain, gzip, xz or zstandard, checked byte for byte to be UTF-8."""
+
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from bertjax.errors import UserError
+
+COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
+_BUFFER_BYTES = 1 << 20
+_DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError)
+
+
+def read_lines(path: Path, max_bytes: int, cut_long: bool = True) -> Iterator[str]:
+    """Yields a file's lines without surrounding white space ("" for a blank line).
+
+    Args:
+        path: the file; its suffix says how it is compressed.
+        max_bytes: the longest line held in memory.
+        cut_long: whether a longer line is cut in pieces, at white space where there is some.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or is not UTF-8 text; the message gives the
+            offset of the first bad byte in the decompressed text.
+    """
+    offset = 0
+    try:
+        with _open(path) as stream:
+            for line in _cut_lines(stream, max_bytes, cut_long, path):
+                text = _decode(line, offset, path)
+                yield (text.removeprefix("\ufeff") if offset == 0 else text).strip()
+                offset += len(line)
+    except _DAMAGED as error:
+        kind = path.suffix.removeprefix(".")
+        raise UserError(f"{path}: damaged or not a {kind} file ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.open(path)), _BUFFER_BYTES))
+    if path.suffix == ".xz":
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, lzma.open(path)), _BUFFER_BYTES))
+    if path.suffix == ".zst":
+        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        raw = decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES))
+    return path.open("rb", buffering=_BUFFER_BYTES)
+
+
+def _cut_lines(stream: BinaryIO, max_bytes: int, cut_long: bool, path: Path) -> Iterator[bytes]:
+    rest = b""
+    while piece := stream.readline(max_bytes - len(rest)):
+        piece = rest + piece
+        rest = b""
+        if len(piece) >= max_bytes and not piece.endswith(b"\n"):
+            if not cut_long:
+                raise UserError(f"{path}: a line is longer than {max_bytes >> 20} MiB")
+            end = _cut_position(piece)
+            piece, rest = piece[:end], piece[end:]
+        yield piece
+    if rest:
+        yield rest
+
+
+def _cut_position(piece: bytes) -> int:
+    """Where to cut a line that is too long: after a space, else between two characters."""
+    space = piece.rfind(b" ", len(piece) // 2)
+    if space >= 0:
+        return space + 1
+    for end in range(len(piece) - 1, len(piece) - 5, -1):
+        if piece[end] & 0xC0 != 0x80:  # the first byte of a character
+            return end
+    return len(piece)
+
+
+def _decode(line: bytes, offset: int, path: Path) -> str:
+    zero = line.find(b"\0")
+    try:
+        if zero < 0:
+            return line.decode("utf-8")
+        line[:zero].decode("utf-8")
+        where, what = zero, "a binary file (zero byte"
+    except UnicodeDecodeError as error:
+        where, what = error.start, f"not UTF-8 text (bad byte 0x{line[error.start]:02x}"
+    raise UserError(f"{path}: {what} at offset {offset + where}); convert it to UTF-8 text")

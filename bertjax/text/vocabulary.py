@@ -1,0 +1,93 @@
+"""What both kinds of tokenizer need: special pieces by name, a digest, files written whole."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertjax.errors import UserError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+# The names that vocabularies in use give to BERT's five special tokens, in order of preference.
+_SPECIAL_NAMES = {
+    "pad": ("[PAD]", "<pad>"),
+    "unknown": ("[UNK]", "<unk>"),
+    "classifier": ("[CLS]", "<cls>", "<s>"),
+    "separator": ("[SEP]", "<sep>", "</s>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of BERT's five special tokens."""
+
+    pad: int
+    unknown: int
+    classifier: int
+    separator: int
+    mask: int
+
+
+def find_special_ids(ids: Mapping[str, int], origin: str) -> SpecialIds:
+    """Looks the special tokens up by name.
+
+    Args:
+        ids: id of every piece of the vocabulary.
+        origin: names the vocabulary in the error message.
+
+    Raises:
+        UserError: naming every special token that is missing.
+    """
+    found, missing = {}, []
+    for role, names in _SPECIAL_NAMES.items():
+        known = [ids[name] for name in names if name in ids]
+        if known:
+            found[role] = known[0]
+        else:
+            missing.append(" or ".join(names))
+    if missing:
+        raise UserError(
+            f"{origin}: the vocabulary lacks {', '.join(missing)}; "
+            "add them, or train a vocabulary with `bertjax prepare --tokenizer wordpiece`"
+        )
+    return SpecialIds(**found)
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """SHA-256, in hexadecimal, over names and contents."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{len(files[name])}\0".encode())
+        digest.update(files[name])
+    return digest.hexdigest()
+
+
+def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
+    """Writes each file whole or not at all; raises UserError if the folder cannot be written."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            temporary = folder / f"{name}.{os.getpid()}.tmp"
+            temporary.write_bytes(content)
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write the tokenizer ({error.strerror})") from error
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's text; raises UserError with the byte offset where it is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def as_text(tokens: Sequence[str]) -> str:
+    """One token per line, as google-research/bert writes `vocab.txt`."""
+    return "".join(f"{token}\n" for token in tokens)

@@ -1,0 +1,102 @@
+"""The batches of a run: one loader per phase, and the validation split on the devices."""
+
+import bisect
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from bertjax.config import Config, phases
+from bertjax.data import loader
+from bertjax.data.random_bits import fold_in
+from bertjax.data.rows import SpecialIds
+from bertjax.data.shards import open_split
+from bertjax.train.mesh import put_batch
+
+Batch = dict[str, np.ndarray]
+_VALIDATION_TOKENS = 1 << 20  # puts the standard error of the loss below 0.01
+
+
+class TrainingBatches:
+    """The training batches of a run by step; this process's rows of them.
+
+    Every phase has a loader of its own, with its own seed and steps counted from its start.
+    """
+
+    def __init__(self, data: str | Path, special_ids: SpecialIds, config: Config) -> None:
+        self._data, self._special_ids, self._config = data, special_ids, config
+        self._phases = phases(config)
+        self._ends = list(itertools.accumulate(phase.steps for phase in self._phases))
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of one step."""
+        number, start = self._locate(step)
+        return self._loader(number)[step - start]
+
+    def stream(self, step: int) -> Iterator[Batch]:
+        """The batches from `step` to the last, made ahead on threads of the loader."""
+        while step < self._ends[-1]:
+            number, start = self._locate(step)
+            batches = loader.prefetch(self._loader(number), step - start)
+            yield from itertools.islice(batches, self._ends[number] - step)
+            step = self._ends[number]
+
+    def _locate(self, step: int) -> tuple[int, int]:
+        """The phase that a step belongs to, and that phase's first step."""
+        number = min(bisect.bisect_right(self._ends, step), len(self._ends) - 1)
+        return number, self._ends[number] - self._phases[number].steps
+
+    @functools.cache  # noqa: B019 (one object per run)
+    def _loader(self, number: int) -> loader.Batches:
+        phase, config = self._phases[number], self._config
+        return loader.batches(
+            self._documents,
+            self._special_ids,
+            dataclasses.replace(config.data, length=phase.length),
+            phase.batch_size,
+            fold_in(config.train.seed, number),
+            jax.process_index(),
+            jax.process_count(),
+        )
+
+    @functools.cached_property
+    def _documents(self) -> Any:
+        return open_split(self._data, "train")
+
+
+class ValidationBatches(Sequence[dict[str, jax.Array]]):
+    """The validation split on the devices, at most a million positions of it.
+
+    Made when first used, so that a run starts without it.
+    """
+
+    def __init__(
+        self, data: str | Path, special_ids: SpecialIds, config: Config, sharding: NamedSharding
+    ) -> None:
+        self._data, self._special_ids, self._config = data, special_ids, config
+        self._sharding = sharding
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> dict[str, jax.Array]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return put_batch(self._batches[number], self._sharding)
+
+    @functools.cached_property
+    def _batches(self) -> loader.ValidationBatches:
+        batch_size = phases(self._config)[0].batch_size // self._config.train.accumulation
+        return loader.validation_batches(
+            open_split(self._data, "validation"),
+            self._special_ids,
+            self._config.data,
+            batch_size,
+            jax.process_index(),
+            jax.process_count(),
+            max(_VALIDATION_TOKENS // (batch_size * self._config.data.length), 1),
+        )

@@ -1,0 +1,275 @@
+"""Checkpoints of a run: written in the background, checked when read.
+
+`RUN/checkpoints/STEP/` holds the weights (`params/`), the rest of the state (`training/`) and a
+record (record.py). It has that name only once it is complete, so a kill leaves the ones before it
+whole. A checkpoint that cannot be read, or whose arrays do not have the recorded digests, is
+damaged: it is named and the one before is used.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from etils import epath
+
+from bertjax.errors import UserError
+from bertjax.train import storage
+from bertjax.train.digest import digest_arrays
+from bertjax.train.record import (
+    Record,
+    abstract_params,
+    check_digests,
+    check_shapes,
+    describe,
+    list_steps,
+    pack,
+    read_record,
+)
+from bertjax.train.storage import DamagedError, Writing
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A state read back.
+
+    Attributes:
+        state: arrays with the shardings that were asked for.
+        step: the step it was saved at.
+        metadata: what the caller stored with it.
+        skipped: newer checkpoints that are damaged, each as `STEP: why`.
+    """
+
+    state: dict[str, Any]
+    step: int
+    metadata: dict[str, Any]
+    skipped: tuple[str, ...]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Keeps the last `keep` and the one with the lowest validation loss. With several processes every
+    one of them calls every method, in the same order; the first alone cleans up.
+
+    Args:
+        folder: `RUN/checkpoints`, local or in a bucket; made if missing. Folders that a killed run
+            left unfinished are removed.
+        keep: how many of the last checkpoints stay.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | Path | epath.Path, keep: int) -> None:
+        self._folder = epath.Path(folder)
+        self._keep = keep
+        self._pending: tuple[int, Record, Writing] | None = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot write there ({error.strerror})") from error
+        if jax.process_index() == 0:
+            for leftover in self._folder.glob(storage.UNFINISHED):
+                leftover.rmtree(missing_ok=True)
+        self._records: dict[int, Record] = {}
+        for step in list_steps(self._folder):
+            try:
+                self._records[step] = read_record(self._step_folder(step))
+            except DamagedError:
+                continue
+
+    def steps(self) -> list[int]:
+        """Steps with a complete checkpoint that is not known to be damaged, in order."""
+        return sorted(self._records)
+
+    @property
+    def latest_step(self) -> int | None:
+        """The last of `steps()`."""
+        return max(self._records, default=None)
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss, the last of equals; None if none has one."""
+        losses = {step: record.validation_loss for step, record in self._records.items()}
+        known = [
+            (loss, -step)
+            for step, loss in losses.items()
+            if loss is not None and math.isfinite(loss)
+        ]
+        return -min(known)[1] if known else None
+
+    def save(
+        self,
+        step: int,
+        state: dict[str, Any],
+        metadata: dict[str, Any],
+        validation_loss: float | None = None,
+    ) -> None:
+        """Starts writing a checkpoint; the state may be donated as soon as this returns.
+
+        Waits for the save before, and for the copy of the arrays to the host. A step that has a
+        sound checkpoint already is left as it is.
+
+        Args:
+            step: how many steps the state has seen.
+            state: dict of pytrees of arrays; `params`, a nested dict with string keys, is kept
+                apart, so that it can be read alone.
+            metadata: anything that JSON can hold.
+            validation_loss: what `best_step` compares.
+
+        Raises:
+            UserError: an array holds a NaN or an infinity, or the save before could not be written.
+        """
+        self.wait()
+        if step in self._records:
+            return
+        digests = digest_arrays(state)
+        if digests.not_finite:
+            raise UserError(
+                f"step {step}: {digests.not_finite[0]} is not finite, so nothing was saved; "
+                "lower the learning rate"
+            )
+        record = Record(metadata, validation_loss, describe(state, digests.values))
+        writing = storage.write(self._step_folder(step), _parts(state), pack(record))
+        self._pending = (step, record, writing)
+
+    def wait(self) -> None:
+        """Returns when the last save is on disk and the checkpoints it replaces are removed.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        if self._pending is None:
+            return
+        (step, record, writing), self._pending = self._pending, None
+        try:
+            writing.result()
+        except (OSError, ValueError) as error:  # a full disk is a ValueError of tensorstore's
+            if isinstance(error, ValueError) and "os_error_code" not in str(error):
+                raise
+            reason = str(error).splitlines()[0].rpartition(": ")[2]
+            raise UserError(f"{self._step_folder(step)}: cannot be written ({reason})") from error
+        self._records[step] = record
+        self._remove_old()
+
+    def close(self) -> None:
+        """Waits for the last save."""
+        self.wait()
+
+    def restore(self, abstract_state: dict[str, Any]) -> Restored | None:
+        """Reads the newest sound checkpoint, or returns None if there is no checkpoint at all.
+
+        Args:
+            abstract_state: like the state, with a `jax.ShapeDtypeStruct` that has a sharding for
+                every array; the devices may differ from those that it was saved on.
+
+        Raises:
+            UserError: every checkpoint is damaged, or the arrays are not those of `abstract_state`.
+        """
+        self.wait()
+        skipped = []
+        for step in reversed(list_steps(self._folder)):
+            try:
+                record = read_record(self._step_folder(step))
+                state = _load(self._step_folder(step), record, abstract_state)
+            except DamagedError as damage:
+                skipped.append(f"{step}: {damage}")
+                self._records.pop(step, None)
+                continue
+            return Restored(state, step, record.metadata, tuple(skipped))
+        if skipped:
+            raise _none_sound(self._folder, skipped)
+        return None
+
+    def _remove_old(self) -> None:
+        """Removes all but the last `keep` and the best; a removal cut short is done again here."""
+        kept = {*self.steps()[-self._keep :], self.best_step}
+        for step in list_steps(self._folder) if jax.process_index() == 0 else ():
+            if step not in kept:
+                self._step_folder(step).rmtree(missing_ok=True)
+        self._records = {step: record for step, record in self._records.items() if step in kept}
+
+    def _step_folder(self, step: int) -> epath.Path:
+        return self._folder / str(step)
+
+
+def load_params(path: str | Path | epath.Path) -> tuple[dict[str, Any], int]:
+    """Reads the weights alone, onto this process's first device, and the step they were saved at.
+
+    A damaged checkpoint is logged and the one before it is read.
+
+    Args:
+        path: RUN or RUN/checkpoints for the newest sound checkpoint, RUN/checkpoints/STEP for one.
+
+    Returns:
+        `params`, a nested dict as it was saved, and the step.
+
+    Raises:
+        UserError: no checkpoint there, or none that is sound.
+    """
+    folder, skipped = epath.Path(path), []
+    for candidate in _candidates(folder):
+        try:
+            record = read_record(candidate)
+            state = _load(candidate, record, {"params": abstract_params(record)})
+        except DamagedError as damage:
+            skipped.append(f"{candidate.name}: {damage}")
+            continue
+        for reason in skipped:
+            _log.warning("%s: damaged checkpoint %s; the one before is used", path, reason)
+        return state["params"], int(candidate.name)
+    if skipped:
+        raise _none_sound(folder, skipped)
+    raise UserError(
+        f"{path}: no checkpoint there; give a run, its checkpoints folder, or a step's folder"
+    )
+
+
+def _candidates(folder: epath.Path) -> list[epath.Path]:
+    """The step folders that `load_params` may read, newest first."""
+    if not folder.is_dir():
+        return []
+    if (folder / "checkpoints").is_dir():
+        folder = folder / "checkpoints"
+    elif folder.name.isdecimal() and folder.parent.name == "checkpoints":
+        return [folder]
+    return [folder / str(step) for step in reversed(list_steps(folder))]
+
+
+def _load(folder: epath.Path, record: Record, abstract_state: dict[str, Any]) -> dict[str, Any]:
+    """Reads a checkpoint, or its params alone if `abstract_state` has nothing else.
+
+    Raises:
+        DamagedError: it cannot be read or is not what was saved.
+        UserError: it is of other arrays than `abstract_state`.
+    """
+    parts = _parts(abstract_state)
+    weights_only = "training" not in parts
+    saved = {
+        name: array
+        for name, array in record.arrays.items()
+        if name.startswith("params/") or not weights_only
+    }
+    check_shapes(folder, saved, abstract_state)
+    loaded = storage.read(folder, parts)
+    state = {"params": loaded["params"], **loaded.get("training", {})}
+    check_digests(saved, state)
+    return state
+
+
+def _parts(state: dict[str, Any]) -> dict[str, Any]:
+    """The state as the pytrees that are stored apart."""
+    training = {key: value for key, value in state.items() if key != "params"}
+    return {"params": state["params"]} | ({"training": training} if training else {})
+
+
+def _none_sound(folder: epath.Path, skipped: list[str]) -> UserError:
+    return UserError(
+        f"{folder}: every checkpoint is damaged ({'; '.join(skipped)}); "
+        "remove them to start over, or restore a copy"
+    )

@@ -1,0 +1,205 @@
+"""The training loop, told in the order in which it happens.
+
+`fit` trains any parameters with any objective: four plain functions (objective.py). It reads no
+field of the model's settings, and leaves to `checkpoints` how a state is kept.
+"""
+
+import dataclasses
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from bertjax.config import Config, phases, total_steps
+from bertjax.errors import UserError
+from bertjax.train.mesh import batch_sharding, put_batch, replicated
+from bertjax.train.program import Program, make_program
+from bertjax.train.report import Report
+from bertjax.train.run_folder import write_summary
+from bertjax.train.signals import STOPPED, StopRequest
+from bertjax.train.state import (
+    State,
+    initial_state,
+    named_key,
+    reset_optimizer,
+    state_from_params,
+)
+from bertjax.train.step import Figures
+
+if TYPE_CHECKING:
+    from bertjax.train.checkpoint import Checkpoints
+    from bertjax.train.objective import Objective
+
+Batches = Iterator[dict[str, np.ndarray]]
+_log = logging.getLogger(__name__)
+
+
+def fit(
+    objective: "Objective",
+    config: Config,
+    run: str | os.PathLike[str],
+    *,
+    checkpoints: "Checkpoints",
+    initial_params: Any = None,
+    stream: Callable[[int], Batches] | None = None,
+    flops: Callable[[int], float] = lambda _: 0.0,
+    identity: dict[str, str] | None = None,
+    facts: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Trains until the config's last step; goes on from the newest sound checkpoint, if any.
+
+    Args:
+        objective: what is trained.
+        config: steps, schedule, mesh and cadences; `open_run` has accepted it for this run.
+        run: the run folder, for `metrics.jsonl`, TensorBoard events and `summary.json`.
+        checkpoints: the run's `Checkpoints`.
+        initial_params: where to start instead of `objective.init`; a checkpoint goes first.
+        stream: `objective.batch` from a step on, made ahead of its use; default: made when used.
+        flops: the model's own arithmetic in the batch of a step, for MFU.
+        identity: digests (of the data, of the tokenizer) that must not change within a run.
+        facts: what `summary.json` tells besides.
+
+    Returns:
+        The summary that was written.
+
+    Raises:
+        UserError: mesh, batch and parameters do not fit together; the checkpoint is of other data;
+            gradients or weights are no longer finite.
+        SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
+    """
+    run, last = epath.Path(run), total_steps(config)
+    program = make_program(objective, config)
+    start, state, kept = _restore(program, checkpoints, config, identity or {})
+    if start > last:
+        raise UserError(f"{run} is at step {start} already: train.steps={last} asks for fewer")
+    if state is None:
+        state = _new_state(program, objective, config, initial_params)
+    batches = stream(start) if stream else map(objective.batch, itertools.count(start))
+
+    with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
+        for done in _steps(program, config, state, start, last, batches):
+            step, state = done.step, done.state
+            report.step(step, done.figures, flops(step - 1), done.waited, done.compiled)
+            stopping = stop.reached(step)
+            validation = None
+            if _due(step, config.train.evaluate_every, last):
+                with report.pause():
+                    validation = objective.evaluate(state["params"])
+                report.evaluation(step, validation)
+            if _due(step, config.train.checkpoint_every, last) or stopping:
+                with report.pause():
+                    kept |= {"totals": report.totals, "validation": validation}
+                    checkpoints.save(step, state, kept, _total_loss(validation))
+                report.upload()
+            if stopping and step < last:
+                checkpoints.wait()
+                report.say(f"stopped after step {step}; the same command goes on from there")
+                raise SystemExit(STOPPED)
+        checkpoints.wait()
+        if start == last and kept["validation"] is None:
+            kept["validation"] = objective.evaluate(state["params"])
+        summary = _summary(last, report, kept, facts or {})
+        if jax.process_index() == 0:
+            write_summary(run, summary)
+    return summary
+
+
+class _Done(NamedTuple):
+    """A step that was started: how many there are now, and what it will give."""
+
+    step: int
+    state: State
+    figures: Figures
+    waited: float  # seconds in which the devices had nothing to do for lack of data
+    compiled: bool  # the first of its shape
+
+
+def _steps(
+    program: Program, config: Config, state: State, start: int, last: int, batches: Batches
+) -> Iterator[_Done]:
+    """Runs the steps one after the other; the next batch moves while a step is running."""
+    key = jax.device_put(named_key(config.train.seed, "train"), replicated(program.mesh))
+    sharding = batch_sharding(program.mesh)
+    begins, resets = _phase_starts(config)
+    batch = put_batch(next(batches), sharding) if start < last else {}
+    for step in range(start, last):
+        if step in resets:
+            state = reset_optimizer(state, program.optimizer, program.shardings)
+        with jax.transfer_guard("disallow"):
+            state, figures = program.step(state, batch, key)
+        waited = 0.0
+        if step + 1 < last:
+            asked = time.perf_counter()
+            rows = next(batches)
+            if figures["loss"].is_ready():  # pyright: ignore[reportAttributeAccessIssue]
+                waited = time.perf_counter() - asked
+            batch = put_batch(rows, sharding)
+        yield _Done(step + 1, state, figures, waited, step == start or step in begins)
+
+
+def _restore(
+    program: Program, checkpoints: "Checkpoints", config: Config, identity: dict[str, str]
+) -> tuple[int, State | None, dict[str, Any]]:
+    """Step, state and what is kept with it, of the newest sound checkpoint or of a new run.
+
+    Raises:
+        UserError: the run was trained on other data or with another tokenizer.
+    """
+    kept = {"config": dataclasses.asdict(config), "identity": identity}
+    restored = checkpoints.restore(program.state)
+    if restored is None:
+        return 0, None, kept | {"totals": {}, "validation": None}
+    for damage in restored.skipped:
+        _log.warning("checkpoint %s; the one before is used", damage)
+    for name, digest in restored.metadata["identity"].items():
+        if digest != identity.get(name):
+            raise UserError(
+                f"this run was trained with another {name.replace('_', ' ')} "
+                f"({digest[:12]}, now {identity.get(name, 'none')[:12]}): start another run"
+            )
+    old = restored.metadata
+    return restored.step, restored.state, old | kept
+
+
+def _new_state(
+    program: Program, objective: "Objective", config: Config, initial_params: Any
+) -> State:
+    """The state before step 0, from given parameters or from scratch."""
+    if initial_params is None:
+        seed = config.train.seed
+        return initial_state(objective.init, program.optimizer, seed, program.shardings)
+    return state_from_params(initial_params, program.state, program.optimizer, program.shardings)
+
+
+def _phase_starts(config: Config) -> tuple[set[int], set[int]]:
+    """First steps of all phases, and of those that begin with a fresh optimizer."""
+    parts = phases(config)
+    begins = [0, *itertools.accumulate(phase.steps for phase in parts)]
+    resets = {step for phase, step in zip(parts, begins, strict=False) if phase.reset_optimizer}
+    return set(begins), resets
+
+
+def _due(step: int, every: int, last: int) -> bool:
+    return step % every == 0 or step == last
+
+
+def _total_loss(validation: dict[str, Any] | None) -> float | None:
+    """What checkpoints are compared by: the sum of the losses, as in training."""
+    if validation is None:
+        return None
+    return sum(validation[name] or 0.0 for name in validation if name.endswith("_loss"))
+
+
+def _summary(
+    steps: int, report: Report, kept: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
+    validation = {f"validation_{name}": value for name, value in kept["validation"].items()}
+    device = jax.devices()[0]
+    used = {"device": device.device_kind, "devices": jax.device_count()}
+    return {"steps": steps} | validation | report.summary() | kept["identity"] | facts | used

@@ -1,0 +1,128 @@
+"""Devices as a grid (data, fsdp, tensor), and how batches and parameters lie on it.
+
+Sharding is data: a parameter names its axes ("vocab", "embed", ...), one table of rules says which
+mesh axis each name is split over, and everything else follows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bertjax.config import Config, MeshConfig, phases
+from bertjax.errors import UserError
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+# Logical parameter axis -> mesh axis. Names that are not here are not split.
+RULES = {"vocab": "tensor", "heads": "tensor", "mlp": "tensor", "embed": "fsdp"}
+
+
+def mesh_shape(config: MeshConfig, device_count: int) -> tuple[int, int, int]:
+    """Sizes of (data, fsdp, tensor); one may be -1: what the others leave.
+
+    Raises:
+        UserError: two sizes are -1, a size is 0 or negative, or they do not multiply to the number
+            of devices.
+    """
+    sizes = [config.data, config.fsdp, config.tensor]
+    written = ", ".join(f"mesh.{name}={size}" for name, size in zip(AXES, sizes, strict=True))
+    if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+        raise UserError(f"{written}: sizes are positive, and only one may be -1 (all that is left)")
+    fixed = int(np.prod([size for size in sizes if size != -1]))
+    if -1 in sizes and device_count % fixed == 0:
+        sizes[sizes.index(-1)] = device_count // fixed
+    if -1 in sizes or int(np.prod(sizes)) != device_count:
+        raise UserError(f"{written} does not multiply to the {device_count} devices present")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh over `devices` (default: all); raises UserError as `mesh_shape` does."""
+    devices = jax.devices() if devices is None else devices
+    shape = mesh_shape(config, len(devices))
+    return jax.make_mesh(shape, AXES, axis_types=(jax.sharding.AxisType.Auto,) * 3, devices=devices)
+
+
+def validate_batches(config: Config, device_count: int) -> None:
+    """Refuses a batch that does not divide over the devices and microbatches: UserError."""
+    data, fsdp, _ = mesh_shape(config.mesh, device_count)
+    for phase in phases(config):
+        if phase.batch_size % (data * fsdp * config.train.accumulation):
+            raise UserError(
+                f"train.batch_size={phase.batch_size} is not divisible by {data * fsdp} "
+                f"(mesh data x fsdp) x {config.train.accumulation} (train.accumulation)"
+            )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows split over data and fsdp, whole on every device of a tensor group."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def param_shardings(abstract_params: Any, axes: Any, mesh: Mesh) -> Any:
+    """A sharding for every parameter.
+
+    Args:
+        abstract_params: the parameters or their shapes.
+        axes: a tuple of logical names (or None) per parameter, one name per dimension; None in
+            place of the whole tree keeps every parameter whole on every device.
+        mesh: from `make_mesh`.
+
+    Raises:
+        UserError: an axis is not divisible by the mesh axis that it is split over.
+    """
+    if axes is None:
+        return jax.tree.map(lambda _: replicated(mesh), abstract_params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, value, names: _param_sharding(path, value.shape, names, mesh),
+        abstract_params,
+        axes,
+    )
+
+
+def _param_sharding(
+    path: tuple[Any, ...], shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh
+) -> NamedSharding:
+    spec = []
+    for size, name in zip(shape, names, strict=True):
+        axis = RULES.get(name) if name else None
+        if axis in spec or (axis and mesh.shape[axis] == 1):
+            axis = None  # a mesh axis can split only one dimension of an array
+        if axis and size % mesh.shape[axis]:
+            raise UserError(
+                f"mesh.{axis}={mesh.shape[axis]} does not divide the {name!r} axis ({size}) of "
+                f"{jax.tree_util.keystr(path, simple=True, separator='/')}"
+            )
+        spec.append(axis)
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def optimizer_shardings(
+    optimizer: optax.GradientTransformation, abstract_params: Any, shardings: Any, mesh: Mesh
+) -> Any:
+    """Moments lie as their parameters do, everything else is on every device."""
+    return optax.tree_map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        jax.eval_shape(optimizer.init, abstract_params),
+        shardings,
+        transform_non_params=lambda _: replicated(mesh),
+    )
+
+
+def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
+    """Starts moving a batch to the devices; each process gives its own block of the rows."""
+    if jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()
+    }

@@ -1,0 +1,121 @@
+"""What a run writes about itself: `metrics.jsonl` and TensorBoard events, each step once."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bertjax.train import events
+from bertjax.train.run_folder import write_whole
+
+FILE_NAME = "metrics.jsonl"
+
+
+class MetricsLog:
+    """One line and one event per call, appended to what a run has said before.
+
+    A remote run (`gs://`) is written in a local folder and copied whole by `upload`.
+    """
+
+    def __init__(self, run: Any, last_step: int) -> None:
+        """Opens the log of `run`, an epath.Path; what it says of steps beyond `last_step` goes."""
+        self._run = run
+        self._remote = "://" in str(run)
+        self._folder = Path(tempfile.mkdtemp(prefix="bertjax-")) if self._remote else Path(run)
+        lines = _kept_lines(_read(run / FILE_NAME), last_step)
+        kept = _kept_events(_read(run / events.FILE_NAME), last_step)
+        write_whole(self._folder / FILE_NAME, lines)
+        write_whole(self._folder / events.FILE_NAME, kept)
+        self._lines = (self._folder / FILE_NAME).open("a")
+        self._events = (self._folder / events.FILE_NAME).open("ab")
+
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Adds a line of figures; those that are not finite become null, as JSON has no NaN."""
+        line = {"step": step} | {name: _finite(value) for name, value in figures.items()}
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+        scalars = {
+            name.replace("validation_", "validation/"): value
+            for name, value in figures.items()
+            if isinstance(value, int | float)
+        }
+        self._events.write(events.scalars(step, time.time(), scalars))
+        self._events.flush()
+
+    def upload(self) -> None:
+        """Copies both files to a remote run; a local run has them already."""
+        if self._remote:
+            for name in (FILE_NAME, events.FILE_NAME):
+                (self._run / name).write_bytes((self._folder / name).read_bytes())
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Everything written so far."""
+        text = (self._folder / FILE_NAME).read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def close(self) -> None:
+        """Uploads and closes."""
+        self.upload()
+        self._lines.close()
+        self._events.close()
+
+
+class Meter:
+    """Speed and waste since the last reading: tokens per second, padding, waiting, MFU."""
+
+    def __init__(self, peak_flops: float | None) -> None:
+        """`peak_flops`: of all devices together, per second; None where it is not known."""
+        self._peak_flops = peak_flops
+        self.restart()
+
+    def add(self, tokens: float, positions: float, flops: float, waited: float) -> None:
+        """Counts a step: real tokens, positions, model arithmetic, seconds without data."""
+        self._tokens += tokens
+        self._positions += positions
+        self._flops += flops
+        self._waited += waited
+
+    def leave_out(self, seconds: float) -> None:
+        """Does not count `seconds` in which the run did something else than training."""
+        self._start += seconds
+
+    def read(self) -> dict[str, float | None]:
+        """The figures since the last call; all None if no step has been counted."""
+        if not self._positions:
+            return dict.fromkeys(("tokens_per_second", "padding_share", "data_wait_share", "mfu"))
+        seconds = time.perf_counter() - self._start
+        figures = {
+            "tokens_per_second": self._tokens / seconds,
+            "padding_share": 1 - self._tokens / self._positions,
+            "data_wait_share": self._waited / seconds,
+            "mfu": self._flops / seconds / self._peak_flops if self._peak_flops else None,
+        }
+        self.restart()
+        return figures
+
+    def restart(self) -> None:
+        """Forgets everything since the last reading."""
+        self._start = time.perf_counter()
+        self._tokens = self._positions = self._flops = self._waited = 0.0
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(path: Any) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _kept_lines(data: bytes, last_step: int) -> bytes:
+    """The whole lines of steps up to `last_step`; a line cut short by a kill is dropped."""
+    lines = (line for line in data.splitlines(keepends=True) if line.endswith(b"}\n"))
+    return b"".join(line for line in lines if json.loads(line)["step"] <= last_step)
+
+
+def _kept_events(data: bytes, last_step: int) -> bytes:
+    kept = b"".join(record for step, record in events.records(data) if step <= last_step)
+    return kept or events.file_header(time.time())

@@ -1,0 +1,217 @@
+"""Masked tokens plus next sentence: what a BERT is pretrained for (Devlin et al. 2018, 3.1).
+
+An objective is four plain functions and the weights' axis names; the training loop knows no more.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from bertjax.config import Config, MaskingConfig, ModelConfig
+from bertjax.model import bert
+from bertjax.train.masking import Masked, MaskingTable, mask_tokens, prediction_count
+from bertjax.train.mesh import batch_sharding
+
+Batch = dict[str, Any]
+Figures = dict[str, jax.Array]
+
+_EVALUATION = MaskingConfig(rate=0.15, unit="token")  # whatever the training masking is
+_EVALUATION_SEED = 0
+_MASKS, _DROPOUT = range(2)
+_TOTALS = (
+    *("mlm_loss", "mlm_accuracy", "mlm_count", "nsp_loss", "nsp_accuracy", "nsp_count"),
+    "examples",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Everything that the training loop asks of what it trains.
+
+    Attributes:
+        init: a key to fresh params, any pytree of float32 arrays; pure, so that it can be jitted.
+        batch: a step number to a dict of arrays, rows first.
+        loss: (params, batch, key) to sums and counts by metric name, float32 scalars; the batch
+            has `row_ids` too. What is minimised is the sum of sums[name] / counts[name] over the
+            names that end in `_loss`.
+        evaluate: params to figures by name; None for one that does not apply.
+        axes: the params' tree with a tuple of logical axis names for each array.
+    """
+
+    init: Callable[[jax.Array], Any]
+    batch: Callable[[int], Batch]
+    loss: Callable[[Any, Batch, jax.Array], tuple[Figures, Figures]]
+    evaluate: Callable[[Any], dict[str, float | int | None]]
+    axes: Any
+
+
+def mlm_nsp_objective(
+    config: Config,
+    table: MaskingTable,
+    batch: Callable[[int], Batch],
+    validation: Sequence[Batch],
+    compute_dtype: Any = None,
+) -> Objective:
+    """The pretraining objective of BERT.
+
+    Args:
+        config: its `model.vocab_size` is set.
+        table: from `masking.masking_table`.
+        batch: the training batch of a step.
+        validation: every validation batch, all of one size.
+        compute_dtype: None takes the config's, or float32 on a CPU and bfloat16 elsewhere.
+    """
+    dtype = jnp.dtype(compute_dtype or config.train.compute_dtype or default_compute_dtype())
+    loss = functools.partial(
+        pretraining_loss, config=config.model, table=table, masking=config.masking, dtype=dtype
+    )
+    evaluate = functools.partial(
+        evaluate_pretraining, config=config.model, table=table, batches=validation, dtype=dtype
+    )
+    return Objective(
+        init=functools.partial(bert.init_params, config.model),
+        batch=batch,
+        loss=loss,
+        evaluate=evaluate,
+        axes=bert.logical_axes(config.model),
+    )
+
+
+def default_compute_dtype() -> str:
+    """Float32 on a CPU, where it is as fast, bfloat16 elsewhere."""
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def pretraining_loss(
+    params: Any,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    config: ModelConfig,
+    table: MaskingTable,
+    masking: MaskingConfig,
+    dtype: Any,
+) -> tuple[Figures, Figures]:
+    """Masks the batch and sums its losses; every draw depends on (key, row id) alone."""
+    masked = mask_batch(key, batch, table, masking)
+    dropout_key = jax.random.fold_in(key, _DROPOUT)
+    return masked_loss(params, batch, masked, dropout_key, config=config, dtype=dtype)
+
+
+def mask_batch(
+    key: jax.Array, batch: Batch, table: MaskingTable, masking: MaskingConfig
+) -> Masked:
+    """The masks that `pretraining_loss` uses with this key."""
+    predictions = prediction_count(batch["token_ids"].shape[1], masking.rate)
+    mask_key = jax.random.fold_in(key, _MASKS)
+    return mask_tokens(mask_key, batch, table, masking.rate, masking.unit, predictions)
+
+
+def masked_loss(
+    params: Any,
+    batch: Batch,
+    masked: Masked,
+    dropout_key: jax.Array | None,
+    *,
+    config: ModelConfig,
+    dtype: Any,
+) -> tuple[Figures, Figures]:
+    """Sums and counts of both losses and both accuracies over a masked batch.
+
+    Only the predicted positions go through the vocabulary. A tie for the largest logit counts as
+    right.
+    """
+    encoded = bert.forward(
+        params,
+        config,
+        masked.token_ids,
+        batch["segment_ids"],
+        batch["pair_ids"],
+        compute_dtype=dtype,
+        dropout_key=dropout_key,
+        row_ids=batch["row_ids"],
+    )
+    at_masks = bert.gather_positions(encoded.hidden, masked.positions)
+    mlm = _classification(bert.mlm_logits(params, config, at_masks), masked.labels, masked.weights)
+
+    labels = batch["next_sentence_labels"]
+    starts = bert.classifier_positions(batch["pair_ids"], labels.shape[1])
+    pooled = bert.pooled(params, config, bert.gather_positions(encoded.hidden, starts))
+    present = (labels >= 0).astype(jnp.float32)
+    nsp = _classification(bert.nsp_logits(params, config, pooled), jnp.maximum(labels, 0), present)
+
+    sums = {"mlm_loss": mlm[0], "nsp_loss": nsp[0], "mlm_accuracy": mlm[1], "nsp_accuracy": nsp[1]}
+    counts = {name: mlm[2] if name.startswith("mlm") else nsp[2] for name in sums}
+    return sums, counts
+
+
+def evaluate_pretraining(
+    params: Any,
+    *,
+    config: ModelConfig,
+    table: MaskingTable,
+    batches: Sequence[Batch],
+    dtype: Any,
+) -> dict[str, float | int | None]:
+    """Both losses and accuracies over all `batches`: 15% single tokens, fixed masks, no dropout.
+
+    `examples` is the number of sentence pairs. A head without any label gives None.
+    """
+    step = _evaluation_step(config, table, jnp.dtype(dtype))
+    found = jax.device_get(
+        [step(params, _place(batch, params), np.int32(n)) for n, batch in enumerate(batches)]
+    )
+    totals = {name: sum(float(figures[name]) for figures in found) for name in _TOTALS}
+    means = {
+        name: totals[name] / totals[f"{head}_count"] if totals[f"{head}_count"] else None
+        for head in ("mlm", "nsp")
+        for name in (f"{head}_loss", f"{head}_accuracy")
+    }
+    return means | {"examples": int(totals["examples"])}
+
+
+@functools.lru_cache(maxsize=8)
+def _evaluation_step(config: ModelConfig, table: MaskingTable, dtype: Any) -> Callable[..., Any]:
+    """The jitted (params, batch, number of the batch) -> `_TOTALS` by name."""
+
+    @jax.jit
+    def step(params: Any, batch: Batch, number: jax.Array) -> Figures:
+        rows = batch["pair_ids"].shape[0]
+        row_ids = number * rows + jnp.arange(rows, dtype=jnp.int32)
+        batch = batch | {"row_ids": row_ids}
+        masked = mask_batch(jax.random.key(_EVALUATION_SEED), batch, table, _EVALUATION)
+        sums, counts = masked_loss(params, batch, masked, None, config=config, dtype=dtype)
+        examples = jnp.sum(jnp.max(batch["pair_ids"], axis=1))
+        counts = {f"{head}_count": counts[f"{head}_loss"] for head in ("mlm", "nsp")}
+        return sums | counts | {"examples": examples}
+
+    return step
+
+
+def _place(batch: Batch, params: Any) -> Batch:
+    """The batch's rows over the devices that hold the params."""
+    sharding = jax.tree.leaves(params)[0].sharding
+    mesh = getattr(sharding, "mesh", None)
+    return jax.device_put(batch, batch_sharding(mesh)) if isinstance(mesh, Mesh) else batch
+
+
+def _classification(
+    logits: jax.Array, labels: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Weighted sums of cross entropy and of right answers, and the sum of the weights.
+
+    Args:
+        logits: float32 [..., classes].
+        labels: int32 [...].
+        weights: float32 [...], 0 for what does not count.
+    """
+    right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    losses = jax.nn.logsumexp(logits, axis=-1) - right
+    hits = right >= jnp.max(logits, axis=-1)
+    return jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights)

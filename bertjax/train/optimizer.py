@@ -1,0 +1,86 @@
+"""The learning rate as a function of the step, and AdamW and LAMB with BERT's weight-decay mask."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bertjax.config import Config, OptimizerConfig, Phase, phases
+
+Schedule = Callable[[Any], jax.Array]
+_NOT_DECAYED = ("bias", "scale")
+
+
+def learning_rate(config: Config) -> Schedule:
+    """The learning rate of every step of a run: a pure function, of a Python or a traced integer.
+
+    Each phase has its own: linear warmup from 0 to the phase's rate (step 0 of a phase that warms
+    up has rate 0, as in google-research/bert optimization.py), then `optimizer.schedule` towards 0
+    at the phase's end.
+    """
+    parts = phases(config)
+    starts = [sum(phase.steps for phase in parts[:index]) for index in range(len(parts))]
+
+    def rate(step: Any) -> jax.Array:
+        step = jnp.asarray(step, jnp.int32)
+        value = jnp.float32(0)
+        for phase, start in zip(parts, starts, strict=True):
+            value = jnp.where(
+                step >= start, _phase_rate(phase, config.optimizer, step - start), value
+            )
+        return value
+
+    return rate
+
+
+def _phase_rate(phase: Phase, optimizer: OptimizerConfig, step: jax.Array) -> jax.Array:
+    warmup = jnp.minimum(1.0, step / max(phase.warmup_steps, 1)) if phase.warmup_steps else 1.0
+    decaying = max(phase.steps - phase.warmup_steps, 1)
+    left = jnp.clip((phase.steps - step) / decaying, 0.0, 1.0)  # 1 until the warmup ends, then to 0
+    match optimizer.schedule:
+        case "linear":
+            decay = left
+        case "cosine":
+            decay = 0.5 * (1.0 - jnp.cos(jnp.pi * left))
+        case "wsd":  # warmup, stable, then linear decay (Hu et al. 2024, MiniCPM, section 4)
+            last = max(optimizer.decay_share * phase.steps, 1.0)
+            decay = jnp.clip((phase.steps - step) / last, 0.0, 1.0)
+        case "constant":
+            decay = 1.0
+    return jnp.asarray(phase.learning_rate * warmup * decay, jnp.float32)
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Clipping by the global norm, then AdamW or LAMB, at a learning rate of 1.
+
+    The step multiplies the update by `learning_rate(config)(step)` itself, so that the rate depends
+    on the step alone and not on a counter inside the optimizer state. LAMB is Algorithm 2 of
+    You et al. 2020 (arXiv 1904.00962), AdamW Loshchilov & Hutter 2019 with bias correction.
+    """
+    kind = {"adamw": optax.adamw, "lamb": optax.lamb}[config.name]
+    update = kind(
+        learning_rate=1.0,
+        b1=config.beta1,
+        b2=config.beta2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=weight_decay_mask,
+    )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+
+
+def weight_decay_mask(params: Any) -> Any:
+    """True for the parameters that decay: matrices and tables, not biases and layer norms.
+
+    google-research/bert optimization.py excludes the names LayerNorm, layer_norm and bias; here
+    that is every parameter of rank below 2, and those named bias or scale.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, value: value.ndim > 1 and _last_name(path) not in _NOT_DECAYED, params
+    )
+
+
+def _last_name(path: tuple[Any, ...]) -> str:
+    return str(getattr(path[-1], "key", path[-1])) if path else ""

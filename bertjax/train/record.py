@@ -1,0 +1,110 @@
+"""What a checkpoint says about itself, and how that is checked.
+
+Kept with the arrays in the step's folder: the caller's metadata, the validation loss, and
+every array's shape, dtype and digest, guarded by a checksum of its own.
+"""
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+
+from bertjax.errors import UserError
+from bertjax.train.digest import digest_arrays, named_leaves
+from bertjax.train.storage import DamagedError, read_metadata
+
+
+@dataclass(frozen=True)
+class SavedArray:
+    """What the record says about one array."""
+
+    shape: list[int]
+    dtype: str
+    digest: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about a checkpoint without reading its arrays."""
+
+    metadata: dict[str, Any]
+    validation_loss: float | None
+    arrays: dict[str, SavedArray]  # by name, such as params/encoder/0/kernel
+
+
+def describe(state: Any, digests: dict[str, int]) -> dict[str, SavedArray]:
+    """What to record about every array of a state."""
+    return {
+        name: SavedArray(list(leaf.shape), str(leaf.dtype), digests[name])
+        for name, leaf in named_leaves(state).items()
+    }
+
+
+def pack(record: Record) -> dict[str, Any]:
+    """The record as JSON values with its checksum; `read_record` undoes it."""
+    text = json.dumps(asdict(record))
+    return {"record": text, "crc32": zlib.crc32(text.encode())}
+
+
+def list_steps(folder: epath.Path) -> list[int]:
+    """Every step that has a folder under its final name, damaged or not, in order."""
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def read_record(folder: epath.Path) -> Record:
+    """The record of the checkpoint in a step's folder; raises DamagedError."""
+    packed = read_metadata(folder)
+    text = str(packed.get("record"))
+    if zlib.crc32(text.encode()) != packed.get("crc32"):
+        raise DamagedError("its metadata is not what was saved")
+    record = json.loads(text)
+    arrays = {name: SavedArray(**array) for name, array in record.pop("arrays").items()}
+    return Record(arrays=arrays, **record)
+
+
+def check_shapes(folder: epath.Path, saved: dict[str, SavedArray], abstract: Any) -> None:
+    """Refuses a checkpoint of other arrays than those of `abstract`.
+
+    Raises:
+        UserError: names the first array that is missing, of another shape or dtype, or too many.
+    """
+    advice = "use the config that it was trained with"
+    wanted = named_leaves(abstract)
+    for name, leaf in wanted.items():
+        if name not in saved:
+            raise UserError(f"{folder}: holds no {name}, which this config has; {advice}")
+        shape, dtype = tuple(saved[name].shape), saved[name].dtype
+        if (shape, dtype) != (leaf.shape, str(leaf.dtype)):
+            raise UserError(
+                f"{folder}: {name} is {dtype} {shape} there, "
+                f"{leaf.dtype} {leaf.shape} in this config; {advice}"
+            )
+    if extra := [name for name in saved if name not in wanted]:
+        raise UserError(f"{folder}: holds {extra[0]}, which this config lacks; {advice}")
+
+
+def check_digests(saved: dict[str, SavedArray], state: Any) -> None:
+    """Compares the arrays of `state` with what was saved; raises DamagedError at a difference."""
+    for name, digest in digest_arrays(state).values.items():
+        if digest != saved[name].digest:
+            raise DamagedError(f"{name} is not what was saved")
+
+
+def abstract_params(record: Record) -> dict[str, Any]:
+    """The nested dict of weights that a record describes, on this process's first device."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    tree: dict[str, Any] = {}
+    for name, array in record.arrays.items():
+        if not name.startswith("params/"):
+            continue
+        *parents, last = name.split("/")
+        node = tree
+        for key in parents:
+            node = node.setdefault(key, {})
+        shape, dtype = tuple(array.shape), jnp.dtype(array.dtype)
+        node[last] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+    return tree["params"]

@@ -1,0 +1,44 @@
+"""Prints a quickstart's final figures beside the reference figures, and where everything lies.
+
+    python scripts/quickstart_report.py DATA RUN
+
+The reference (`quickstart_reference.json`) holds three seeds on one text. Other text, which another
+Python version brings too, gives other figures: then the report says that they do not compare.
+"""
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+FIGURES = ("mlm_loss", "mlm_accuracy", "nsp_accuracy")
+REFERENCE = Path(__file__).with_name("quickstart_reference.json")
+
+
+def main(data: Path, run: Path) -> None:
+    manifest = json.loads((data / "manifest.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    reference = json.loads(REFERENCE.read_text())
+    same_text = manifest["digest"] == reference["digest"]
+    same_steps = summary["steps"] == reference["steps"]
+
+    print(f"\n{'validation':<16}{'this run':>10}{'reference, three seeds':>32}")
+    for name in FIGURES:
+        seeds = [figures[name] for figures in reference["seeds"]]
+        low, high = min(seeds), max(seeds)
+        print(f"{name:<16}{summary[f'validation_{name}']:>10.4f}{low:>22.4f} to {high:.4f}")
+    print(
+        f"text {manifest['digest'][:12]}, Python {platform.python_version()}, "
+        f"{summary['steps']} steps; reference: text {reference['digest'][:12]}, "
+        f"Python {reference['python']}, {reference['steps']} steps"
+    )
+    if not (same_text and same_steps):
+        print("not comparable: the text or the number of steps differs")
+    print(f"\ndata        {data}/  (manifest.json, shards, tokenizer)")
+    print(f"checkpoints {run}/checkpoints/")
+    print(f"figures     {run}/metrics.jsonl, {run}/summary.json")
+    print(f"curves      tensorboard --logdir {run}   (pip install tensorboard)")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

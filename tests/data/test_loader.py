@@ -1,0 +1,213 @@
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from bertjax.config import DataConfig
+from bertjax.data import windows as windows_module
+from bertjax.data.loader import batches, prefetch, validation_batches
+from bertjax.data.packing import max_pairs
+from bertjax.errors import UserError
+from tests.data.corpora import FIRST_TOKEN, SpecialTokens, numbered_documents, random_corpus
+
+DATA = DataConfig(length=64)
+SPECIAL = SpecialTokens()
+DOCUMENTS = random_corpus(60, seed=0)
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    monkeypatch.setattr(windows_module, "WINDOW_TOKENS", 4000)
+
+
+def assert_same(batch, other):
+    assert batch.keys() == other.keys()
+    for name, array in batch.items():
+        np.testing.assert_array_equal(array, other[name])
+
+
+def pairs_in(batch):
+    """The pairs of a batch as (tokens of A, tokens of B or None, label), all layout checked."""
+    for token_ids, segment_ids, pair_ids, labels in zip(*batch.values(), strict=True):
+        real = np.count_nonzero(pair_ids)
+        assert (pair_ids[real:] == 0).all()
+        assert (token_ids[real:] == SPECIAL.pad_id).all()
+        assert (segment_ids[real:] == 0).all()
+        count = pair_ids.max()
+        assert (np.diff(pair_ids[:real]) >= 0).all()
+        assert set(pair_ids[:real]) == set(range(1, count + 1))
+        assert (labels[count:] == -1).all()
+        for pair in range(1, count + 1):
+            tokens, segments = token_ids[pair_ids == pair], segment_ids[pair_ids == pair]
+            assert tokens[0] == SPECIAL.classifier_id
+            assert tokens[-1] == SPECIAL.separator_id
+            assert (np.diff(segments) >= 0).all()
+            a, b = tokens[segments == 0], tokens[segments == 1]
+            assert a[-1] == SPECIAL.separator_id
+            assert (a[1:-1] >= FIRST_TOKEN).all()
+            assert (b[:-1] >= FIRST_TOKEN).all()
+            yield tuple(a[1:-1]), tuple(b[:-1]) if len(b) else None, labels[pair - 1]
+
+
+def test_a_batch_holds_int32_arrays_of_static_shapes():
+    batch = batches(DOCUMENTS, SPECIAL, DATA, 4, seed=0)[0]
+    assert {name: array.shape for name, array in batch.items()} == {
+        "token_ids": (4, 64),
+        "segment_ids": (4, 64),
+        "pair_ids": (4, 64),
+        "next_sentence_labels": (4, max_pairs(64)),
+    }
+    assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
+
+
+@pytest.mark.parametrize("packing", [True, False])
+@pytest.mark.parametrize("pairs", ["nsp", "sop", "none"])
+@pytest.mark.usefixtures("small_windows")
+def test_segments_are_runs_of_the_corpus(pairs, packing):
+    data = replace(DATA, pairs=pairs, packing=packing)
+    training = batches(DOCUMENTS, SPECIAL, data, 8, seed=0)
+    ends = np.cumsum(DOCUMENTS.token_counts) + FIRST_TOKEN
+    labels = Counter()
+    for step in range(40):
+        for a, b, label in pairs_in(training[step]):
+            labels[int(label)] += 1
+            for segment in (a, b) if b else (a,):
+                assert (np.diff(segment) == 1).all()
+            if b and label == 0:
+                assert a[-1] < b[0]
+            if b:
+                same = np.searchsorted(ends, a[0], "right") == np.searchsorted(ends, b[0], "right")
+                assert same == (pairs == "sop" or label == 0)
+    assert set(labels) == {"nsp": {0, 1}, "sop": {-1, 0, 1}, "none": {-1}}[pairs]
+
+
+@pytest.mark.parametrize("batch_size", [8, 1024])
+@pytest.mark.usefixtures("small_windows")
+def test_any_number_of_hosts_gives_the_same_batches(batch_size):
+    whole = batches(DOCUMENTS, SPECIAL, DATA, batch_size, seed=3)
+    for num_hosts in 2, 4:
+        hosts = [
+            batches(DOCUMENTS, SPECIAL, DATA, batch_size, 3, host, num_hosts)
+            for host in range(num_hosts)
+        ]
+        for step in 0, 1, 60:
+            parts = [host[step] for host in hosts]
+            joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            assert_same(joined, whole[step])
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_step_asked_for_at_once_is_the_one_reached_in_sequence():
+    sequential = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
+    reached = [sequential[step] for step in range(120)]
+    for step in 119, 3, 77:
+        assert_same(batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)[step], reached[step])
+        assert_same(sequential[step], reached[step])
+
+
+def test_seeds_and_epochs_draw_other_pairs():
+    training = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
+    epoch = training.windows * training.rows_per_window // 8 + 1
+    other_seed = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=1)
+    first = set(pairs_in(training[0]))
+    assert not first & set(pairs_in(training[epoch]))
+    assert not first & set(pairs_in(other_seed[0]))
+
+
+def test_an_epoch_uses_nearly_all_of_the_corpus():
+    training = batches(DOCUMENTS, SPECIAL, replace(DATA, length=128), 8, seed=0)
+    steps = training.windows * training.rows_per_window // 8
+    used = {token for step in range(steps) for a, b, _ in pairs_in(training[step]) for token in a}
+    used |= {token for step in range(steps) for _, b, _ in pairs_in(training[step]) for token in b}
+    assert len(used) > 0.85 * DOCUMENTS.token_counts.sum()  # the rest is truncated away
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_validation_holds_the_same_pairs_packed_and_unpacked():
+    drawn = []
+    for packing in True, False:
+        data = replace(DATA, packing=packing)
+        found = validation_batches(DOCUMENTS, SPECIAL, data, 8)
+        drawn.append(Counter(pair for batch in found for pair in pairs_in(batch)))
+    assert drawn[0] == drawn[1]
+    assert drawn[0].total() > 100
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_full_sentences_of_validation_hold_every_token_once():
+    data = replace(DATA, pairs="none", length=512, short_sequence_probability=0.0)
+    found = validation_batches(DOCUMENTS, SPECIAL, data, 8)
+    tokens = [token for batch in found for a, _, _ in pairs_in(batch) for token in a]
+    total = int(DOCUMENTS.token_counts.sum())
+    assert sorted(tokens) == list(range(FIRST_TOKEN, FIRST_TOKEN + total))
+
+
+def test_the_last_validation_batch_is_filled_up_with_empty_rows():
+    found = validation_batches(DOCUMENTS, SPECIAL, DATA, 1000)
+    assert len(found) == 1
+    empty = (found[0]["pair_ids"] == 0).all(axis=1)
+    assert empty.any()
+    assert (np.diff(empty.astype(int)) >= 0).all()
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_validation_can_be_capped_and_shared_by_hosts():
+    whole = validation_batches(DOCUMENTS, SPECIAL, DATA, 8)
+    capped = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, max_batches=3)
+    host = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, host=1, num_hosts=2)
+    assert len(capped) == 3 < len(whole) == len(host)
+    assert_same(capped[2], whole[2])
+    assert_same(host[2], {name: array[4:] for name, array in whole[2].items()})
+
+
+def test_prefetching_starts_at_any_step():
+    training = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
+    for step, batch in enumerate(islice(prefetch(training, 5), 20), start=5):
+        assert_same(batch, training[step])
+
+
+def test_prefetching_ends_with_the_validation_batches():
+    validation = validation_batches(DOCUMENTS, SPECIAL, DATA, 8)
+    assert len(list(prefetch(validation))) == len(validation)
+
+
+@pytest.mark.parametrize(
+    "corpus",
+    [
+        [[5], [5]],
+        [[1], [1]],
+        [[3] * 5000, [2]],
+        [[900], [700], [1]],
+        [[70_000], [80_000]],
+    ],
+    ids=["one_sentence_each", "one_token_each", "long_and_short", "long_sentences", "large_ids"],
+)
+@pytest.mark.parametrize("pairs", ["nsp", "sop", "none"])
+def test_tiny_and_lopsided_corpora_give_batches(corpus, pairs):
+    data = replace(DATA, pairs=pairs)
+    training = batches(numbered_documents(corpus), SPECIAL, data, 4, seed=0)
+    assert len(list(pairs_in(training[0]))) >= 4
+    assert len(list(pairs_in(training[10_000]))) >= 4
+
+
+def test_a_batch_that_hosts_cannot_share_evenly_is_refused():
+    with pytest.raises(UserError, match=r"train\.batch_size=6 cannot be shared evenly by 4 hosts"):
+        batches(DOCUMENTS, SPECIAL, DATA, 6, seed=0, num_hosts=4)
+
+
+def test_a_single_document_is_refused_for_next_sentence_pairs():
+    with pytest.raises(UserError, match=r"data\.pairs=nsp needs at least 2"):
+        batches(numbered_documents([[5, 5]]), SPECIAL, DATA, 4, seed=0)
+    assert batches(numbered_documents([[5, 5]]), SPECIAL, replace(DATA, pairs="sop"), 4, seed=0)[0]
+
+
+def test_importing_the_loader_loads_no_grain_and_no_array_record():
+    program = (
+        "import sys, bertjax.data.loader, bertjax.data.shards;"
+        "sys.exit(bool({'grain', 'array_record', 'jax', 'orbax'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

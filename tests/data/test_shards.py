@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+
+from bertjax.data.shards import open_split, read_manifest
+from bertjax.errors import UserError
+from tests.data.corpora import random_corpus, write_data_folder
+
+DOCUMENTS = random_corpus(30, seed=1)
+
+
+@pytest.fixture
+def data_folder(tmp_path):
+    write_data_folder(tmp_path, DOCUMENTS, shards=4)
+    return tmp_path
+
+
+def test_documents_are_read_by_number_in_the_order_asked_for(data_folder):
+    opened = open_split(data_folder, "train")
+    np.testing.assert_array_equal(opened.token_counts, DOCUMENTS.token_counts)
+    numbers = [29, 0, 7, 8, 15, 7]
+    for document, number in zip(opened.read(numbers), numbers, strict=True):
+        expected = DOCUMENTS.documents[number]
+        np.testing.assert_array_equal(document.token_ids, expected.token_ids)
+        np.testing.assert_array_equal(document.sentence_lengths, expected.sentence_lengths)
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path):
+    with pytest.raises(UserError, match="make the folder with bertjax prepare"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 99}', "\x00\x01"])
+def test_a_damaged_or_foreign_manifest_is_refused(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json.*run bertjax prepare again"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["token_counts.npy", "00002-of-00004.array_record"])
+def test_a_missing_file_is_named(data_folder, name):
+    (data_folder / "train" / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        open_split(data_folder, "train")
+
+
+def test_token_counts_that_do_not_fit_the_manifest_are_refused(data_folder):
+    np.save(data_folder / "train" / "token_counts.npy", DOCUMENTS.token_counts[1:])
+    with pytest.raises(UserError, match=r"does not fit manifest\.json"):
+        open_split(data_folder, "train")
+
+
+@pytest.mark.parametrize("splits", [{}, {"validation": {}}, {"validation": {"shards": [{}]}}, []])
+def test_a_manifest_that_does_not_describe_the_split_is_refused(data_folder, splits):
+    manifest = {"format_version": 1, "splits": splits}
+    (data_folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="for the split validation; run bertjax prepare again"):
+        open_split(data_folder, "validation")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: data[: len(data) // 2]])
+def test_a_damaged_shard_is_named(data_folder, damage):
+    file = data_folder / "train" / "00001-of-00004.array_record"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UserError, match=r"00001-of-00004\.array_record is damaged"):
+        open_split(data_folder, "train").read([10])
+
+
+def test_a_flipped_byte_in_a_document_is_found(data_folder):
+    file = data_folder / "train" / "00000-of-00004.array_record"
+    data = bytearray(file.read_bytes())
+    data[200] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"00000-of-00004\.array_record is damaged"):
+        open_split(data_folder, "train").read(range(8))
