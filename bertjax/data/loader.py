@@ -28,7 +28,7 @@ from bertjax.data.windows import (
 from bertjax.errors import UserError
 
 _LANE_ROWS = 512  # from twice as many rows on, a batch is read from several windows at once
-_PREFETCHED_TOKENS = 1 << 19  # half a window: the next one is drawn before it is needed
+_PREFETCHED_TOKENS = 1 << 20  # half a window: the next one is drawn before it is needed
 _VALIDATION_SEED = 0
 _STEPS = 1 << 40  # epochs follow one another without end
 

@@ -7,7 +7,7 @@ from flax import nnx
 from bertjax.config import ModelConfig
 from bertjax.model.attention import SelfAttention
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import dense, layer_norm, table
+from bertjax.model.layers import dense, gelu, layer_norm, table
 
 SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-forward output
 
@@ -54,6 +54,6 @@ class EncoderLayer(nnx.Module):
         """[batch, length, hidden] to the same, and the attention probabilities."""
         attended, probabilities = self.attention(hidden, pair_ids, dropout, first_site)
         hidden = self.attention_norm(hidden + dropout(attended, first_site + 1))
-        inner = jax.nn.gelu(self.intermediate(hidden), approximate=False)
+        inner = gelu(self.intermediate(hidden))
         output = dropout(self.output(inner), first_site + 2)
         return self.output_norm(hidden + output), probabilities

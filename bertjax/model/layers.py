@@ -52,6 +52,15 @@ def layer_norm(config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Lay
     )
 
 
+def gelu(inputs: jax.Array) -> jax.Array:
+    """The exact GELU, x * Phi(x) (Hendrycks and Gimpel 2016), computed in float32.
+
+    `jax.nn.gelu` goes through erfc, which takes two to three times as long on a CPU.
+    """
+    wide = inputs.astype(jnp.float32)
+    return (0.5 * wide * (1.0 + jax.lax.erf(wide * 2**-0.5))).astype(inputs.dtype)
+
+
 def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
     """Full precision for float32: the default on TPU and GPU rounds its operands."""
     full = dtype == jnp.float32

@@ -38,7 +38,7 @@ def fill_mask(
     padded[0, : len(token_ids)] = token_ids
     pair_ids = (np.arange(padded.shape[1])[None] < len(token_ids)).astype(np.int32)
     encoded = bert.forward(
-        params, config, padded, np.zeros_like(padded), pair_ids, compute_dtype=np.float32
+        params, config, padded, np.zeros_like(padded), pair_ids, compute_dtype="float32"
     )
     logits = bert.mlm_logits(params, config, encoded.hidden[0, positions])  # [masks, vocab]
     probabilities, ids = jax.lax.top_k(jax.nn.softmax(logits), top_k)  # [masks, top_k]

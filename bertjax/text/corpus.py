@@ -9,6 +9,7 @@ SPEC is one of
   - `python-docs`: English prose that every Python installation carries.
 """
 
+import functools
 import glob
 import hashlib
 import json
@@ -172,9 +173,15 @@ def _json_texts(file: Path) -> Iterator[str]:
 
 def _external_texts(spec: str) -> Iterable[str]:
     if spec == "python-docs":
-        from bertjax.text import python_docs
-
-        return python_docs.documents()
+        return _python_docs()
     from bertjax.text import tfds_source
 
     return tfds_source.texts(spec)
+
+
+@functools.cache
+def _python_docs() -> tuple[str, ...]:
+    """Kept, for gathering them takes longer than tokenizing them."""
+    from bertjax.text.python_docs import documents
+
+    return tuple(documents())

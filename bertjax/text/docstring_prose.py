@@ -28,28 +28,32 @@ _ENTRY = re.compile(
 )
 _TABLE = re.compile(r"\S {3,}\S|\+--|--\+|^\||\|$|={3,}|-{4,}|\.{4,}")
 
+_MARKED = re.compile(r"[`*\[\\]")
 _MARKUP = [
-    (re.compile(r":[\w:+.-]+:`[~!]?([^`<]+?)(?:\s*<[^`]*>)?`"), r"\1"),  # :class:`~module.name`
+    (re.compile(r":[\w:+.-]+:`[~!.]*([^`<]+?)(?:\s*<[^`]*>)?`"), r"\1"),  # :class:`~module.name`
     (re.compile(r"`([^`<]+?)\s*<[^`>]*>`_{0,2}"), r"\1"),  # `text <address>`_
     (re.compile(r"!?\[([^\]]+)\]\((?:[^()]|\([^()]*\))*\)"), r"\1"),  # [text](address)
     (re.compile(r"`+([^`]+)`+_{0,2}"), r"\1"),
     (re.compile(r"(?<![\w*])\*{1,2}(\w(?:[^*]*[^\s*])?)\*{1,2}(?![\w*])"), r"\1"),
     (re.compile(r"\s*\[[#*\w]+\]_"), ""),  # [1]_
-    (re.compile(r"\\ |\s+"), " "),
+    (re.compile(r"\\ "), ""),
 ]
 
-_PLAIN_WORD = re.compile(r"""["'(“‘]*(?:[A-Za-z]+(?:['’/-][A-Za-z]+)*|\d+(?:\.\d+)?)[.,;:!?)"'”’]*""")
+_PLAIN_WORD = re.compile(
+    r"""["'(“‘]*(?:[A-Za-z]+(?:['’/-][A-Za-z]+)*|\d+(?:\.\d+)?)[.,;:!?)"'”’]*"""
+)
 _NOT_PROSE = re.compile(
-    r"""https?:|www\.|[\\${}<>=|`@^~%#\[\]]|\*\*|\s\*|\w\*|\w\(\)\.|::|\.\.\.|>>|--\w|__
+    r"""https?:|www\.|[\\${}<>=|`@^~%#\[\]]|\*\*|\s\*|\w\*|::|\.\.\.|>>|--\w
     |copyright|license|todo|fixme|all rights reserved|\bnoqa""",
     re.VERBOSE | re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"""["'(“‘]?[A-Z].*[.!?]["')”’]?""", re.DOTALL)
-_FUNCTION_WORDS = set(
-    "a an and any are as at be been but by can cannot do does each for from has have if in into is "
-    "it its may more must no not of on one only or other should so such than that the their then "
-    "there these they this to used was were when where whether which while will with would you "
-    "your".split()
+_FUNCTION_WORD = re.compile(
+    r"""["'(]?(?:a|an|and|any|are|as|at|be|been|but|by|can|cannot|do|does|each|for|from|has|have|if
+    |in|into|is|it|its|may|more|must|no|not|of|on|one|only|or|other|should|so|such|than|that|the
+    |their|then|there|these|they|this|to|used|was|were|when|where|whether|which|while|will|with
+    |would|you|your)[.,;:)"']?""",
+    re.VERBOSE | re.IGNORECASE,
 )
 
 
@@ -69,7 +73,7 @@ def is_prose(sentence: str) -> bool:
         return False
     words = sentence.split()
     plain = sum(_PLAIN_WORD.fullmatch(word) is not None for word in words)
-    function = sum(word.lower().strip("\"'(),.;:") in _FUNCTION_WORDS for word in words)
+    function = sum(_FUNCTION_WORD.fullmatch(word) is not None for word in words)
     return (
         5 <= len(words) <= 80
         and plain >= 0.8 * len(words)
@@ -80,9 +84,10 @@ def is_prose(sentence: str) -> bool:
 
 
 def _without_markup(block: str) -> str:
-    for pattern, replacement in _MARKUP:
-        block = pattern.sub(replacement, block)
-    return block.strip()
+    if _MARKED.search(block):
+        for pattern, replacement in _MARKUP:
+            block = pattern.sub(replacement, block)
+    return " ".join(block.split())
 
 
 def _blocks(lines: list[str]) -> Iterator[str]:

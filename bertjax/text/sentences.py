@@ -15,13 +15,13 @@ _CLOSING = "\"'”’」』)）]】》〉"
 _SENTENCE_END = (*".!?…", *_FULL_STOPS)
 _QUOTES = r"[\"'“”‘’«»()\[\]]"
 _SUSPICIOUS_LENGTH = 300  # characters; longer sentences may hide a quotation that never closes
-_SEVERAL_SENTENCES = 0.2  # share of lines; files of one sentence per line stay below 0.06
+_SEVERAL_SENTENCES = 0.1  # share of lines; files of one sentence per line stay below 0.06
 
 
 def choose_mode(lines: Sequence[str]) -> SentenceMode:
     """Decides from a sample of consecutive lines whether they are sentences or running text.
 
-    Running text is where more than a fifth of the lines hold several sentences, or where lines are
+    Running text is where more than a tenth of the lines hold several sentences, or where lines are
     broken at a fixed width.
     """
     full = [line for line in lines if line.strip()]

@@ -8,8 +8,10 @@ import dataclasses
 import itertools
 import logging
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from bertjax.train.objective import Objective
 
 Batches = Iterator[dict[str, np.ndarray]]
+_PACKAGES = ("bertjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)
 
 
@@ -200,6 +203,10 @@ def _summary(
     steps: int, report: Report, kept: dict[str, Any], facts: dict[str, Any]
 ) -> dict[str, Any]:
     validation = {f"validation_{name}": value for name, value in kept["validation"].items()}
-    device = jax.devices()[0]
-    used = {"device": device.device_kind, "devices": jax.device_count()}
+    used = {
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in _PACKAGES},
+    }
     return {"steps": steps} | validation | report.summary() | kept["identity"] | facts | used

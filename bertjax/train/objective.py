@@ -104,9 +104,7 @@ def pretraining_loss(
     return masked_loss(params, batch, masked, dropout_key, config=config, dtype=dtype)
 
 
-def mask_batch(
-    key: jax.Array, batch: Batch, table: MaskingTable, masking: MaskingConfig
-) -> Masked:
+def mask_batch(key: jax.Array, batch: Batch, table: MaskingTable, masking: MaskingConfig) -> Masked:
     """The masks that `pretraining_loss` uses with this key."""
     predictions = prediction_count(batch["token_ids"].shape[1], masking.rate)
     mask_key = jax.random.fold_in(key, _MASKS)
@@ -211,7 +209,8 @@ def _classification(
         labels: int32 [...].
         weights: float32 [...], 0 for what does not count.
     """
-    right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
+    right = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)  # no gather: classes may be sharded
     losses = jax.nn.logsumexp(logits, axis=-1) - right
     hits = right >= jnp.max(logits, axis=-1)
     return jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights)

@@ -17,7 +17,14 @@ from bertjax.train.metrics import Meter, MetricsLog
 
 _LATE = 2  # steps: the devices always have one more to work on while figures are fetched
 _MOST_SKIPPED = 10  # steps in a row without finite gradients before the run gives up
-_SHOWN = ("loss", "mlm_accuracy", "nsp_accuracy", "tokens_per_second", "padding_share", "mfu")
+_SHOWN = {
+    "loss": "loss",
+    "mlm_accuracy": "mlm",
+    "nsp_accuracy": "nsp",
+    "tokens_per_second": "tokens/s",
+    "padding_share": "padding",
+    "mfu": "MFU",
+}
 _MEDIANS = ("tokens_per_second", "padding_share", "data_wait_share", "mfu")
 
 
@@ -120,8 +127,9 @@ class Report:
             figures |= self._speed | {"seconds": self.totals["seconds"]}
             if self._log:
                 self._log.write(pending.step, figures)
-        known = {name: value for name, value in (figures | self._speed).items() if value}
-        self._bar.update(pending.step, **{name: known[name] for name in _SHOWN if name in known})
+        known = figures | self._speed
+        shown = {label: known[name] for name, label in _SHOWN.items() if known.get(name)}
+        self._bar.update(pending.step, **shown)
         if in_a_row >= _MOST_SKIPPED:
             raise UserError(
                 f"gradients were not finite in {in_a_row} steps in a row, up to step "

@@ -50,10 +50,12 @@ def make_train_step(
         step_key = jax.random.fold_in(key, state["step"])
         found = gradients(loss, state["params"], rows, step_key, accumulation, mesh)
         step_rate = rate(state["step"])
-        norm = optax.global_norm(found.gradients)
-        state = guarded_update(state, found.gradients, norm, optimizer, step_rate)
+        norm = optax.tree.norm(found.gradients)
+        mean_loss = total_loss(found.sums, found.counts)
+        finite = jnp.isfinite(norm) & jnp.isfinite(mean_loss)
+        state = guarded_update(state, found.gradients, finite, optimizer, step_rate)
         figures = _present_means(found.sums, found.counts) | {
-            "loss": total_loss(found.sums, found.counts),
+            "loss": mean_loss,
             "learning_rate": step_rate,
             "gradient_norm": norm,
             "tokens": jnp.sum(real, dtype=jnp.float32),
@@ -132,15 +134,14 @@ def microbatches(
 def guarded_update(
     state: State,
     found: Any,
-    norm: jax.Array,
+    finite: jax.Array,
     optimizer: optax.GradientTransformation,
     rate: jax.Array,
 ) -> State:
-    """The next state; gradients that are not finite change nothing but the counters."""
+    """The next state; if loss or gradients are not finite only its counters change."""
     params, moments = state["params"], state["optimizer"]
     updates, new_moments = optimizer.update(found, moments, params)
     new_params = optax.apply_updates(params, jax.tree.map(lambda update: rate * update, updates))
-    finite = jnp.isfinite(norm)
     keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
     return {
         "params": keep(new_params, params),

@@ -1,5 +1,6 @@
 """Small made-up corpora."""
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -29,3 +30,16 @@ def small_settings(corpus: Path | str, output: Path, **changes: object) -> Prepa
     """Settings for a corpus of a few documents."""
     values: dict = {"vocab_size": 200, "validation": 0.2, "workers": 1} | changes
     return PrepareSettings((str(corpus),), str(output), **values)
+
+
+def silent(*_: object) -> None:
+    """Shows no progress."""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder, by its path in it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }

@@ -84,7 +84,7 @@ def test_a_document_is_cut_at_10000_lines(tmp_path):
     lines = [f"Line {number}." for number in range(20_001)]
     documents = read(write(tmp_path / "a.txt", "\n".join(lines)))
     assert [len(document) for document in documents] == [10_000, 10_000, 1]
-    assert sum(documents, []) == lines
+    assert [line for document in documents for line in document] == lines
 
 
 @pytest.mark.parametrize("text", ["ab " * 100, "가나다" * 50, "x" * 300])
@@ -134,11 +134,15 @@ def test_a_file_that_is_no_text_is_named_with_the_offset(tmp_path, content, mess
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-@pytest.mark.parametrize("damage", [lambda data: b"plain text", lambda data: data[:-6]])
-def test_a_damaged_compressed_file_is_named(tmp_path, suffix, damage):
-    if suffix == ".zst" and damage(b"0123456789") != b"plain text":
-        pytest.skip("a zstandard stream may end at any block")
-    file = write(tmp_path / f"a.txt{suffix}", damage(compress(TEXT.encode() * 99, suffix)))
+def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path, suffix):
+    file = write(tmp_path / f"a.txt{suffix}", "plain text")
+    with pytest.raises(UserError, match=f"{file.name}: damaged or not a {suffix[1:]} file"):
+        read(file)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_a_compressed_file_cut_short_is_named(tmp_path, suffix):
+    file = write(tmp_path / f"a.txt{suffix}", compress(TEXT.encode() * 99, suffix)[:-6])
     with pytest.raises(UserError, match=f"{file.name}: damaged or not a {suffix[1:]} file"):
         read(file)
 

@@ -46,7 +46,7 @@ def toy_objective(batch_size: int = 16, poison: frozenset[int] = frozenset()) ->
         hidden = jnp.tanh((inputs + 0.1 * noise) @ params["up"]["kernel"] + params["up"]["bias"])
         wanted = jnp.sin(batch["token_ids"] * teacher)
         errors = (hidden @ params["down"]["kernel"] - wanted) ** 2
-        errors = jnp.where(batch["poison"][:, None] > 0, jnp.nan, errors)
+        errors *= jnp.where(batch["poison"][:, None] > 0, jnp.inf, 1.0)
         weights = (batch["pair_ids"] > 0).astype(jnp.float32)
         odd = weights * (batch["token_ids"] % 2)
         sums = {"mlm_loss": jnp.sum(errors * weights), "nsp_loss": jnp.sum(errors * odd)}

@@ -1,0 +1,64 @@
+"""`bertjax evaluate`: the validation figures of pretraining, for any weights and any text."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertjax.config import Config
+from bertjax.data.shards import read_manifest
+from bertjax.errors import UserError
+from bertjax.train.batches import ValidationBatches
+from bertjax.train.masking import masking_table
+from bertjax.train.mesh import batch_sharding, make_mesh
+from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
+
+
+def evaluate(
+    params: Any, config: Config, tokenizer: "Tokenizer", data: str | None, corpus: str | None
+) -> dict[str, float | int | None]:
+    """Losses and accuracies over DATA's validation split, or over all of a corpus.
+
+    Args:
+        params: the weights.
+        config: what they were trained with: sequence length and kind of pairs come from it.
+        tokenizer: what they were trained with.
+        data: a folder made by `bertjax prepare` with the same tokenizer.
+        corpus: or raw text, of which nothing is dropped.
+
+    Returns:
+        `mlm_loss`, `mlm_accuracy`, `nsp_loss`, `nsp_accuracy` (None where a head has no labels)
+        and `examples`, the sentence pairs. Always 15% single tokens under fixed masks.
+
+    Raises:
+        UserError: DATA of another tokenizer, or a corpus that cannot be read.
+    """
+    if data is not None:
+        digest = read_manifest(data)["tokenizer"]["digest"]
+        if digest != tokenizer.digest:
+            raise UserError(
+                f"{data} was made with another tokenizer ({digest[:12]}) than the checkpoint "
+                f"({tokenizer.digest[:12]}): run bertjax prepare --tokenizer CHECKPOINT"
+            )
+        return _evaluate_folder(params, config, tokenizer, Path(data))
+    assert corpus is not None
+    from bertjax.text.prepare import tokenize_corpus
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokenize_corpus(corpus, tokenizer, Path(folder))
+        return _evaluate_folder(params, config, tokenizer, Path(folder))
+
+
+def _evaluate_folder(
+    params: Any, config: Config, tokenizer: "Tokenizer", data: Path
+) -> dict[str, float | int | None]:
+    mesh = make_mesh(config.mesh)
+    return evaluate_pretraining(
+        params,
+        config=config.model,
+        table=masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id),
+        batches=ValidationBatches(data, tokenizer, config, batch_sharding(mesh)),
+        dtype=config.train.compute_dtype or default_compute_dtype(),
+    )

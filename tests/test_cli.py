@@ -1,0 +1,69 @@
+"""The command line: one clear line and status 2 for every mistake, figures as JSON on request."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bertjax.cli import main
+
+COMMANDS = ("prepare", "pretrain", "evaluate", "fill-mask", "plan")
+
+
+def refused(capsys, *arguments):
+    """What a command says on standard error when it exits with status 2: a single line."""
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("bertjax: ")
+    assert message.count("\n") == 1
+    return message
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"example:\n  bertjax {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("config", "parameters"), [("base", 110_106_428), ("large", 336_226_108)])
+def test_plan_tells_the_published_number_of_parameters(config, parameters, capsys):
+    assert main(["plan", f"configs/{config}.py", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["parameters"] == parameters
+    assert figures["model_flops"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["pretend"], "invalid choice: 'pretend'"),
+        (["plan"], "required: CONFIG"),
+        (["plan", "configs/lagre.py"], "did you mean configs/large.py"),
+        (["plan", "base", "--model.num_layer=4"], "did you mean --model.num_layers?"),
+        (["plan", "base", "--modle.num_layers=4"], "did you mean --model.num_layers?"),
+        (["plan", "base", "--model.num_layers=four"], "expected int"),
+        (["plan", "base", "--model.hidden_size=100"], "not divisible"),
+        (["plan", "base", "extra"], "unknown argument extra"),
+        (["plan", "miniature:num_layers=3"], "no miniature with num_layers=3"),
+        (["pretrain", "tiny", "--data", "nowhere", "--run", "run"], "nowhere"),
+        (["pretrain", "tiny", "--run", "run"], "required: --data"),
+        (["prepare", "--corpus", "nowhere.txt", "--output", "data"], "nowhere.txt"),
+        (["prepare", "--corpus", "python-docs", "--output", "gs://bucket/data"], "gcsfuse"),
+        (["evaluate", "nowhere", "--data", "nowhere"], "no checkpoint at nowhere"),
+        (["evaluate", "nowhere"], "one of the arguments --data --corpus is required"),
+        (["fill-mask", "nowhere", "a [MASK]"], "no checkpoint at nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, *arguments)
+
+
+def test_the_installed_command_and_the_module_are_the_same():
+    module = subprocess.run(
+        [sys.executable, "-m", "bertjax", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(command in module.stdout for command in COMMANDS)

@@ -1,0 +1,273 @@
+"""Raw text to a DATA folder: what lies in it, what is dropped, what is refused."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.text import prepare as prepare_module
+from bertjax.text.prepare import PrepareSettings, prepare
+from bertjax.text.records import TokenizedDocument, decode_document
+from bertjax.text.tokenizer import load_tokenizer
+from tests.text.corpora import digests, made_up_documents, silent, small_settings, write_corpus
+
+
+def read_split(folder: Path, split: str) -> list[TokenizedDocument]:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    records = []
+    for shard in json.loads((folder / "manifest.json").read_text())["splits"][split]["shards"]:
+        reader = ArrayRecordReader(str(folder / shard["file"]))
+        assert reader.num_records() == shard["documents"]
+        records += reader.read_all()
+    return [decode_document(record) for record in records]
+
+
+def texts(folder: Path, split: str) -> set[str]:
+    """The split's documents as text, one sentence per line."""
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    return {
+        "\n".join(
+            tokenizer.decode(ids.tolist())
+            for ids in np.split(document.token_ids, np.cumsum(document.sentence_lengths)[:-1])
+        )
+        for document in read_split(folder, split)
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", made_up_documents(60))
+
+
+@pytest.fixture(scope="module")
+def data(corpus, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "deep" / "data"
+    prepare(small_settings(corpus, folder), silent)
+    return folder
+
+
+def test_every_sentence_is_there_once_with_its_boundaries(data):
+    expected = {"\n".join(lines).lower() for lines in made_up_documents(60)}
+    train, validation = texts(data, "train"), texts(data, "validation")
+    assert train | validation == expected
+    assert not train & validation
+
+
+def test_the_manifest_counts_what_lies_in_the_folder(data, corpus):
+    manifest = json.loads((data / "manifest.json").read_text())
+    for split in ("train", "validation"):
+        documents, entry = read_split(data, split), manifest["splits"][split]
+        counts = np.load(data / split / "token_counts.npy")
+        assert counts.dtype == np.uint32
+        assert counts.tolist() == [document.token_ids.size for document in documents]
+        assert entry["documents"] == len(documents)
+        assert entry["tokens"] == counts.sum()
+        assert entry["sentences"] == sum(document.sentence_lengths.size for document in documents)
+        for shard in entry["shards"]:
+            file = data / shard["file"]
+            assert shard["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    (source,) = manifest["sources"]
+    lines = [line for lines in made_up_documents(60) for line in lines]
+    assert source["spec"] == str(corpus)
+    assert source["mode"] == "lines"
+    assert source["documents"] == 60
+    assert source["lines"] == source["sentences"] == len(lines)
+    assert source["words"] == sum(len(line.split()) for line in lines)
+    assert source["bytes"] == sum(len(line) + 1 for line in lines)
+    assert manifest["tokenizer"] == {
+        "kind": "wordpiece",
+        "vocab_size": 200,
+        "cased": False,
+        "digest": load_tokenizer(data / "tokenizer").digest,
+    }
+    assert manifest["settings"]["vocab_size"] == 200
+    assert len(manifest["digest"]) == 64
+
+
+def test_nothing_else_is_left_in_the_folder(data):
+    assert {path.name for path in data.iterdir()} == {
+        "manifest.json",
+        "tokenizer",
+        "train",
+        "validation",
+    }
+    assert not list(data.rglob("*.tmp"))
+
+
+def test_many_chunks_and_shards_hold_the_same_documents(corpus, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_module, "_MIN_CHUNK_BYTES", 2000)
+    monkeypatch.setattr("bertjax.text.chunks._SHARD_TEXT_BYTES", 5000)
+    prepare(small_settings(corpus, tmp_path / "data"), silent)
+    for split in ("train", "validation"):
+        assert texts(tmp_path / "data", split) == texts(data, split)
+    assert len(list((tmp_path / "data" / "train").glob("*.array_record"))) > 3
+
+
+@pytest.mark.process
+def test_two_workers_write_the_same_bytes_as_one(corpus, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_module, "_MIN_CHUNK_BYTES", 2000)
+    prepare(small_settings(corpus, tmp_path / "data", workers=2), silent)
+    assert digests(tmp_path / "data") == digests(data)
+
+
+def test_validation_is_stable_when_documents_are_added(data, tmp_path):
+    more = write_corpus(
+        tmp_path / "more.txt", made_up_documents(40, seed=1) + made_up_documents(60)
+    )
+    settings = small_settings(more, tmp_path / "data", tokenizer=str(data / "tokenizer"))
+    prepare(settings, silent)
+    assert texts(data, "validation") < texts(tmp_path / "data", "validation")
+    assert texts(data, "train") < texts(tmp_path / "data", "train")
+
+
+def test_validation_holds_about_its_share(corpus, tmp_path):
+    manifest = prepare(small_settings(corpus, tmp_path / "half", validation=0.5), silent)
+    assert 18 <= manifest["splits"]["validation"]["documents"] <= 42
+    manifest = prepare(small_settings(corpus, tmp_path / "none", validation=0.0), silent)
+    assert manifest["splits"]["validation"]["documents"] == 0
+    assert manifest["splits"]["validation"]["shards"] == []
+    assert np.load(tmp_path / "none" / "validation" / "token_counts.npy").size == 0
+
+
+def test_exact_duplicates_are_dropped_and_counted(data, tmp_path):
+    documents = made_up_documents(60)
+    corpus = write_corpus(tmp_path / "twice.txt", documents + documents[:7])
+    settings = small_settings(corpus, tmp_path / "data", tokenizer=str(data / "tokenizer"))
+    manifest = prepare(settings, silent)
+    assert manifest["dropped"] == {"duplicate_documents": 7, "repeated_lines": 0}
+    assert texts(tmp_path / "data", "train") == texts(data, "train")
+
+
+def test_repeated_lines_are_dropped_and_counted(data, tmp_path):
+    footer = "This footer stands at the end of many documents."
+    documents = [[*lines, footer] for lines in made_up_documents(60)]
+    corpus = write_corpus(tmp_path / "footer.txt", documents)
+    settings = small_settings(corpus, tmp_path / "data", tokenizer=str(data / "tokenizer"))
+    manifest = prepare(settings, silent)
+    assert manifest["dropped"] == {"duplicate_documents": 0, "repeated_lines": 60}
+    assert sum(split["documents"] for split in manifest["splits"].values()) == 60
+    found = texts(tmp_path / "data", "train") | texts(tmp_path / "data", "validation")
+    assert found == texts(data, "train") | texts(data, "validation")
+
+
+def test_running_text_is_split_into_sentences(data, tmp_path):
+    documents = [[" ".join(lines)] for lines in made_up_documents(60)]
+    corpus = write_corpus(tmp_path / "running.txt", documents)
+    settings = small_settings(corpus, tmp_path / "data", tokenizer=str(data / "tokenizer"))
+    manifest = prepare(settings, silent)
+    assert manifest["sources"][0]["mode"] == "split"
+    lines = sum(map(len, made_up_documents(60)))  # a few end in what looks like an abbreviation
+    assert 0.95 * lines < manifest["sources"][0]["sentences"] <= lines
+
+
+def test_sources_keep_their_own_counts(corpus, tmp_path):
+    second = write_corpus(tmp_path / "b.txt", made_up_documents(5, seed=3))
+    settings = small_settings(corpus, tmp_path / "data")
+    both = dataclasses.replace(settings, corpora=(str(corpus), str(second)))
+    manifest = prepare(both, silent)
+    assert [source["documents"] for source in manifest["sources"]] == [60, 5]
+    tokens = sum(split["tokens"] for split in manifest["splits"].values())
+    assert sum(source["tokens"] for source in manifest["sources"]) == tokens
+
+
+def test_running_again_says_so_and_leaves_everything_alone(corpus, data):
+    before, calls = digests(data), []
+    manifest = prepare(small_settings(corpus, data), lambda *call: calls.append(call))
+    assert [call[0] for call in calls] == ["already prepared"]
+    assert manifest == json.loads((data / "manifest.json").read_text())
+    assert digests(data) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocab_size": 150}, "vocab_size=200, not 150"),
+        ({"cased": True}, "cased=False, not True"),
+        ({"validation": 0.1}, "validation=0.2, not 0.1"),
+        ({"sentences": "split"}, "sentences='auto', not 'split'"),
+        ({"tokenizer": "sentencepiece"}, "tokenizer='wordpiece', not 'sentencepiece'"),
+    ],
+)
+def test_other_settings_into_the_same_folder_are_refused_by_name(corpus, data, change, message):
+    with pytest.raises(UserError, match=message):
+        prepare(small_settings(corpus, data, **change), silent)
+
+
+def test_another_text_into_the_same_folder_is_refused(tmp_path):
+    corpus = write_corpus(tmp_path / "a.txt", made_up_documents(20))
+    prepare(small_settings(corpus, tmp_path / "data"), silent)
+    write_corpus(corpus, made_up_documents(21))
+    with pytest.raises(UserError, match="has changed since"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no text"),
+        (" \n\n \t\n", "holds no text"),
+        ("A single document.\nWith two sentences.\n", "put a blank line between documents"),
+        ("Copies are one.\n\nCopies are one.\n", "fewer than two documents are left"),
+    ],
+)
+def test_too_little_text_is_refused(data, tmp_path, text, message):
+    (tmp_path / "a.txt").write_text(text)
+    settings = small_settings(
+        tmp_path / "a.txt", tmp_path / "data", tokenizer=str(data / "tokenizer"), validation=0.0
+    )
+    with pytest.raises(UserError, match=message):
+        prepare(settings, silent)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocab_size": 0}, "--vocab-size 0"),
+        ({"vocab_size": 10}, "vocab"),
+        ({"validation": 1.0}, "--validation 1.0"),
+        ({"validation": -0.1}, "--validation -0.1"),
+        ({"workers": 0}, "--workers 0"),
+        ({"sentences": "words"}, "--sentences words"),
+        ({"tokenizer": "absent/vocab.txt"}, "absent/vocab.txt"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(corpus, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        prepare(small_settings(corpus, tmp_path / "data", **change), silent)
+
+
+def test_a_remote_output_is_refused_with_what_to_do(corpus):
+    with pytest.raises(UserError, match=r"gcsfuse.*gcloud storage cp -r FOLDER gs://bucket/data"):
+        prepare(PrepareSettings((str(corpus),), "gs://bucket/data"), silent)
+
+
+def test_an_output_that_is_a_file_is_refused(corpus, tmp_path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(UserError, match="this is a file"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+
+
+def test_an_output_that_cannot_be_written_is_refused(corpus, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        prepare(small_settings(corpus, tmp_path / "file" / "data"), silent)
+
+
+def test_a_folder_with_somebody_elses_parts_is_left_alone(corpus, tmp_path):
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds train/ that was not made here"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+    assert list((tmp_path / "data").iterdir()) == [tmp_path / "data" / "train"]
+
+
+def test_a_disk_too_small_is_told_before_tokens_are_written(corpus, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"needs about .* GB of free disk"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+    assert not (tmp_path / "data" / ".unfinished" / "chunks").exists()

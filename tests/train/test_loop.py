@@ -1,0 +1,175 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from bertjax.config import OptimizerConfig, Phase, TrainConfig
+from bertjax.errors import UserError
+from bertjax.train.checkpoint import Checkpoints, load_params
+from bertjax.train.loop import fit
+from tests.train.toy import toy_config, toy_objective
+
+FIGURES = {
+    "step", "loss", "mlm_loss", "nsp_loss", "learning_rate", "gradient_norm", "tokens_per_second",
+    "padding_share", "data_wait_share", "mfu", "seconds", "skipped_steps",
+}  # fmt: skip
+
+
+def train(run, config, objective=None, **others):
+    checkpoints = Checkpoints(run / "checkpoints", keep=config.train.keep_checkpoints)
+    try:
+        return fit(objective or toy_objective(), config, run, checkpoints=checkpoints, **others)
+    finally:
+        checkpoints.close()
+
+
+def read_lines(run, key="loss"):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if key in line]
+
+
+def losses(run):
+    return [(line["step"], line["loss"]) for line in read_lines(run)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    run = tmp_path_factory.mktemp("uninterrupted")
+    return run, train(run, toy_config(20), identity={"data_digest": "abc"}, facts={"parameters": 9})
+
+
+def test_every_logged_step_has_every_figure(uninterrupted):
+    run, _ = uninterrupted
+    lines = read_lines(run)
+    assert [line["step"] for line in lines] == list(range(1, 21))
+    assert all(set(line) == FIGURES for line in lines)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_evaluation_lines_have_no_loss_and_come_when_due(uninterrupted):
+    run, _ = uninterrupted
+    lines = read_lines(run, "validation_mlm_loss")
+    assert [line["step"] for line in lines] == [10, 20]
+    assert all("loss" not in line for line in lines)
+
+
+def test_the_summary_has_the_last_evaluation_and_the_facts(uninterrupted):
+    run, summary = uninterrupted
+    assert summary == json.loads((run / "summary.json").read_text())
+    last = read_lines(run, "validation_mlm_loss")[-1]
+    assert summary["validation_mlm_loss"] == last["validation_mlm_loss"]
+    assert (summary["steps"], summary["parameters"], summary["data_digest"]) == (20, 9, "abc")
+    assert summary["versions"]["jax"] == jax.__version__
+    batches = [toy_objective().batch(step) for step in range(20)]
+    assert summary["tokens"] == sum(np.count_nonzero(batch["pair_ids"]) for batch in batches)
+
+
+def test_figures_are_logged_every_so_often_and_at_the_end(tmp_path, uninterrupted):
+    train(tmp_path, toy_config(20, log_every=7))
+    every_step = dict(losses(uninterrupted[0]))
+    assert losses(tmp_path) == [(step, every_step[step]) for step in (7, 14, 20)]
+
+
+def stop_after(step):
+    """An objective whose process dies when it is asked for a batch."""
+    objective = toy_objective()
+
+    def batch(number):
+        if number > step:
+            raise KeyboardInterrupt
+        return objective.batch(number)
+
+    return dataclasses.replace(objective, batch=batch)
+
+
+def test_a_resumed_run_has_the_very_losses_of_an_uninterrupted_one(tmp_path, uninterrupted):
+    identity = {"data_digest": "abc"}
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, toy_config(20), stop_after(16), identity=identity)
+    assert max(losses(tmp_path))[0] > 10
+    summary = train(tmp_path, toy_config(20), identity=identity, facts={"parameters": 9})
+    run, expected = uninterrupted
+    assert losses(tmp_path) == losses(run)
+    timing = {"seconds", "tokens_per_second", "data_wait_share"}
+    assert {name: summary[name] for name in summary if name not in timing} == {
+        name: expected[name] for name in expected if name not in timing
+    }
+
+
+def test_a_resumed_run_may_have_another_mesh(tmp_path, uninterrupted):
+    config = toy_config(20)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, config, stop_after(11))
+    mesh = dataclasses.replace(config.mesh, data=2, fsdp=2, tensor=2)
+    train(tmp_path, dataclasses.replace(config, mesh=mesh))
+    found, expected = (np.array(losses(run)) for run in (tmp_path, uninterrupted[0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_finished_run_gives_its_summary_again(uninterrupted):
+    run, summary = uninterrupted
+    before = (run / "metrics.jsonl").read_bytes()
+    again = train(run, toy_config(20), identity={"data_digest": "abc"}, facts={"parameters": 9})
+    assert again["validation_mlm_loss"] == summary["validation_mlm_loss"]
+    assert again["tokens"] == summary["tokens"]
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_of_other_data_is_refused_by_name(uninterrupted):
+    run, _ = uninterrupted
+    with pytest.raises(UserError, match="another data digest"):
+        train(run, toy_config(30), identity={"data_digest": "xyz"})
+
+
+def test_fewer_steps_than_the_run_has_done_are_refused(uninterrupted):
+    run, _ = uninterrupted
+    with pytest.raises(UserError, match=r"at step 20 already: train\.steps=5"):
+        train(run, toy_config(5), identity={"data_digest": "abc"})
+
+
+def test_given_parameters_come_before_scratch(tmp_path, uninterrupted):
+    params, _ = load_params(uninterrupted[0])
+    train(tmp_path, toy_config(2), initial_params=params)
+    assert losses(tmp_path)[0][1] < 0.7 * losses(uninterrupted[0])[0][1]
+
+
+def test_parameters_of_another_size_are_refused_by_name(tmp_path, uninterrupted):
+    params, _ = load_params(uninterrupted[0])
+    params["down"]["kernel"] = np.zeros(7, np.float32)
+    with pytest.raises(UserError, match=r"down/kernel is \(7,\), the config asks for \(32,\)"):
+        train(tmp_path, toy_config(2), initial_params=params)
+
+
+def test_ten_steps_in_a_row_without_finite_gradients_end_the_run(tmp_path):
+    objective = toy_objective(poison=frozenset(range(3, 100)))
+    config = toy_config(40, checkpoint_every=5, evaluate_every=100)
+    with pytest.raises(UserError, match="10 steps in a row, up to step 13"):
+        train(tmp_path, config, objective)
+    assert read_lines(tmp_path)[4]["loss"] is None
+    params, step = load_params(tmp_path)
+    assert step == 10
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params))
+
+
+def test_phases_follow_one_another_and_may_start_the_optimizer_afresh(tmp_path):
+    def phase(**values):
+        return Phase(steps=5, length=16, learning_rate=0.01, warmup_steps=0, **values)
+
+    def run(folder, reset):
+        phases = (phase(batch_size=16), phase(batch_size=8, reset_optimizer=reset))
+        train_config = TrainConfig(phases=phases, log_every=1, checkpoint_every=3)
+        config = dataclasses.replace(
+            toy_config(), optimizer=OptimizerConfig(schedule="constant"), train=train_config
+        )
+        large, small = toy_objective(16), toy_objective(8)
+        objective = dataclasses.replace(
+            large, batch=lambda step: (large if step < 5 else small).batch(step)
+        )
+        train(tmp_path / folder, config, objective)
+        return [loss for _, loss in losses(tmp_path / folder)]
+
+    kept, reset = run("kept", False), run("reset", True)
+    assert kept[:6] == reset[:6]  # the sixth loss is of the first step of the second phase
+    assert kept[6] != reset[6]

@@ -1,0 +1,116 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+from bertjax.config import Config, MeshConfig, ModelConfig, TrainConfig
+from bertjax.errors import UserError
+from bertjax.model import bert
+from bertjax.train.mesh import (
+    batch_sharding,
+    make_mesh,
+    mesh_shape,
+    optimizer_shardings,
+    param_shardings,
+    put_batch,
+    validate_batches,
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (MeshConfig(), (8, 1, 1)),
+        (MeshConfig(data=2, fsdp=-1), (2, 4, 1)),
+        (MeshConfig(data=2, fsdp=2, tensor=2), (2, 2, 2)),
+        (MeshConfig(data=1, tensor=-1), (1, 1, 8)),
+    ],
+)
+def test_minus_one_takes_the_devices_that_are_left(config, shape):
+    assert mesh_shape(config, 8) == shape
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MeshConfig(data=3),
+        MeshConfig(data=-1, fsdp=3),
+        MeshConfig(data=-1, fsdp=-1),
+        MeshConfig(data=0),
+        MeshConfig(data=-2),
+        MeshConfig(data=4),
+    ],
+)
+def test_sizes_that_do_not_make_up_the_devices_are_refused(config):
+    with pytest.raises(UserError, match=r"mesh\.data="):
+        mesh_shape(config, 8)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(12, 1), (8, 2), (24, 2)])
+def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused(
+    batch_size, accumulation
+):
+    train = TrainConfig(steps=1, batch_size=batch_size, accumulation=accumulation)
+    with pytest.raises(UserError, match=f"train.batch_size={batch_size} is not divisible by 8"):
+        validate_batches(Config(train=train), 8)
+
+
+def test_a_tensor_group_shares_its_rows():
+    config = Config(mesh=MeshConfig(tensor=4), train=TrainConfig(steps=1, batch_size=2))
+    validate_batches(config, 8)
+    mesh = make_mesh(config.mesh)
+    rows = put_batch({"a": np.arange(2)}, batch_sharding(mesh))["a"]
+    assert sorted(int(shard.data[0]) for shard in rows.addressable_shards) == [0] * 4 + [1] * 4
+
+
+def bert_shardings(mesh_config, **model):
+    sizes = {"num_layers": 1, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64}
+    config = ModelConfig(**(sizes | {"vocab_size": 100, "max_length": 16} | model))
+    params = jax.eval_shape(lambda: bert.init_params(config, jax.random.key(0)))
+    mesh = make_mesh(mesh_config)
+    return params, param_shardings(params, bert.logical_axes(config), mesh), mesh
+
+
+def test_every_matrix_of_bert_is_split_by_fsdp_and_tensor_parallelism():
+    params, shardings, _ = bert_shardings(MeshConfig(data=2, fsdp=2, tensor=2))
+    parts = jax.tree.map(
+        lambda leaf, sharding: leaf.size // np.prod(sharding.shard_shape(leaf.shape)),
+        params["layers"],
+        shardings["layers"],
+    )
+    matrices = [
+        part
+        for part, leaf in zip(jax.tree.leaves(parts), jax.tree.leaves(params["layers"]), strict=True)
+        if leaf.ndim > 1
+    ]
+    assert matrices == [4] * len(matrices)
+
+
+def test_moments_lie_as_their_parameters_do():
+    params, shardings, mesh = bert_shardings(MeshConfig(data=1, fsdp=4, tensor=2))
+    adam = optimizer_shardings(optax.adam(1.0), params, shardings, mesh)[0]
+    assert adam.mu == shardings
+    assert adam.count.spec == PartitionSpec()
+
+
+def test_an_axis_that_does_not_divide_is_refused_with_its_parameter():
+    with pytest.raises(UserError, match=r"mesh\.tensor=8 does not divide the 'heads' axis \(20\)"):
+        bert_shardings(MeshConfig(tensor=8), num_heads=2, hidden_size=20)
+
+
+def test_parameters_without_axes_are_whole_on_every_device():
+    mesh = make_mesh(MeshConfig())
+    sharding = param_shardings({"a": jnp.zeros((3, 5))}, None, mesh)["a"]
+    assert sharding.is_fully_replicated
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_the_batch_is_the_same_on_any_number_of_devices(devices):
+    batch = {"token_ids": np.arange(16 * 3).reshape(16, 3)}
+    mesh = make_mesh(dataclasses.replace(MeshConfig(), data=devices), jax.devices()[:devices])
+    on_devices = put_batch(batch, batch_sharding(mesh))
+    np.testing.assert_array_equal(on_devices["token_ids"], batch["token_ids"])

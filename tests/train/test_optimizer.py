@@ -1,0 +1,142 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bertjax.config import Config, OptimizerConfig, Phase, TrainConfig
+from bertjax.train.optimizer import learning_rate, make_optimizer, weight_decay_mask
+
+STEPS, WARMUP, PEAK = 50, 10, 3e-4
+
+
+def rates(schedule, steps=STEPS, warmup=WARMUP, **optimizer):
+    settings = OptimizerConfig(
+        schedule=schedule, learning_rate=PEAK, warmup_steps=warmup, **optimizer
+    )
+    rate = jax.jit(learning_rate(Config(optimizer=settings, train=TrainConfig(steps=steps))))
+    return np.array([rate(step) for step in range(steps)])
+
+
+def joined(*parts, boundaries):
+    schedule = optax.join_schedules(list(parts), list(boundaries))
+    return np.array([schedule(step) for step in range(STEPS)])
+
+
+def test_linear_schedule_is_optax_warmup_then_linear_to_zero():
+    warmup = optax.linear_schedule(0.0, PEAK, WARMUP)
+    decay = optax.linear_schedule(PEAK, 0.0, STEPS - WARMUP)
+    np.testing.assert_allclose(
+        rates("linear"), joined(warmup, decay, boundaries=[WARMUP]), rtol=1e-5
+    )
+
+
+def test_cosine_schedule_is_optax_warmup_cosine_decay():
+    expected = optax.warmup_cosine_decay_schedule(0.0, PEAK, WARMUP, STEPS, 0.0)
+    np.testing.assert_allclose(rates("cosine"), [expected(s) for s in range(STEPS)], rtol=1e-4)
+
+
+def test_wsd_schedule_is_flat_until_its_last_share_then_linear_to_zero():
+    warmup = optax.linear_schedule(0.0, PEAK, WARMUP)
+    flat = optax.constant_schedule(PEAK)
+    decay = optax.linear_schedule(PEAK, 0.0, 10)
+    expected = joined(warmup, flat, decay, boundaries=[WARMUP, STEPS - 10])
+    np.testing.assert_allclose(rates("wsd", decay_share=0.2), expected, rtol=1e-5)
+
+
+def test_constant_schedule_stays_at_its_peak_after_warmup():
+    values = rates("constant")
+    np.testing.assert_allclose(values[:WARMUP], PEAK * np.arange(WARMUP) / WARMUP, rtol=1e-6)
+    np.testing.assert_allclose(values[WARMUP:], PEAK, rtol=1e-6)
+
+
+def test_without_warmup_the_first_step_has_the_full_rate():
+    assert rates("linear", warmup=0)[0] == pytest.approx(PEAK)
+
+
+def test_each_phase_has_its_own_warmup_peak_and_decay():
+    first = Phase(steps=30, length=128, batch_size=8, learning_rate=1e-3, warmup_steps=5)
+    second = Phase(steps=20, length=512, batch_size=8, learning_rate=2e-4, warmup_steps=4)
+    rate = learning_rate(Config(train=TrainConfig(phases=(first, second))))
+    assert rate(5) == pytest.approx(1e-3)
+    assert rate(29) == pytest.approx(1e-3 / 25)
+    assert rate(30) == 0
+    assert rate(34) == pytest.approx(2e-4)
+    assert rate(50) == pytest.approx(0, abs=1e-12)
+
+
+def params():
+    random = np.random.default_rng(0)
+    return {
+        "dense": {
+            "kernel": jnp.asarray(random.normal(size=(5, 3)), jnp.float32),
+            "bias": jnp.asarray(random.normal(size=3), jnp.float32),
+        },
+        "layer_norm": {"scale": jnp.ones(3), "bias": jnp.zeros(3)},
+        "embedding": jnp.asarray(random.normal(size=(7, 3)), jnp.float32),
+    }
+
+
+def test_matrices_and_tables_decay_but_no_bias_or_layer_norm():
+    assert weight_decay_mask(params() | {"heads": {"bias": jnp.zeros((2, 3))}}) == {
+        "dense": {"kernel": True, "bias": False},
+        "layer_norm": {"scale": False, "bias": False},
+        "embedding": True,
+        "heads": {"bias": False},
+    }
+
+
+def adam_direction(gradients, config):
+    """The bias-corrected Adam update of the last of `gradients` (Kingma & Ba 2015, Algorithm 1)."""
+    first = second = 0.0
+    for gradient in gradients:
+        first = config.beta1 * first + (1 - config.beta1) * gradient
+        second = config.beta2 * second + (1 - config.beta2) * gradient**2
+    steps = len(gradients)
+    first = first / (1 - config.beta1**steps)
+    return first / (np.sqrt(second / (1 - config.beta2**steps)) + config.epsilon)
+
+
+def clipped(gradient, clip_norm):
+    norm = np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
+    return jax.tree.map(lambda leaf: leaf * min(1.0, clip_norm / norm), gradient)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_updates_are_those_of_the_paper_in_numpy(name):
+    config = OptimizerConfig(name=name, weight_decay=0.1, clip_norm=0.7)
+    optimizer, random, weights = make_optimizer(config), np.random.default_rng(1), params()
+    state = optimizer.init(weights)
+    history = []
+    for _ in range(3):
+        gradient = jax.tree.map(lambda leaf: random.normal(size=leaf.shape), weights)
+        updates, state = optimizer.update(
+            jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), gradient), state, weights
+        )
+        history.append(clipped(gradient, config.clip_norm))
+
+    def expected(weight, decays, *gradients):
+        direction = adam_direction(gradients, config) + config.weight_decay * decays * weight
+        if name == "adamw":
+            return -direction  # Loshchilov & Hutter 2019, Algorithm 2
+        # You et al. 2020, Algorithm 2; a layer of zeros has no ratio and takes the plain step.
+        norms = np.linalg.norm(weight), np.linalg.norm(direction)
+        return -direction * (norms[0] / norms[1] if all(norms) else 1.0)
+
+    wanted = jax.tree.map(expected, weights, weight_decay_mask(weights), *history)
+    jax.tree.map(
+        lambda found, right: np.testing.assert_allclose(found, right, rtol=2e-5, atol=1e-7),
+        updates,
+        wanted,
+    )
+
+
+def test_a_config_with_a_longer_run_keeps_the_shares_of_its_phases():
+    first = Phase(steps=30, length=128, batch_size=8, learning_rate=1e-3, warmup_steps=5)
+    second = dataclasses.replace(first, steps=10, learning_rate=2e-4)
+    rate = learning_rate(Config(train=TrainConfig(steps=400, phases=(first, second))))
+    assert rate(50) == pytest.approx(1e-3)
+    assert rate(300) == 0
+    assert rate(350) == pytest.approx(2e-4)
