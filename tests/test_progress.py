@@ -3,6 +3,7 @@
 import os
 import pty
 import sys
+import termios
 
 import pytest
 
@@ -39,6 +40,7 @@ def test_an_unknown_total_gives_no_time_left(capsys):
 
 def test_a_terminal_gets_a_bar_and_messages_above_it(monkeypatch):
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
     with os.fdopen(follower, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         with Progress("training", total=10, unit="step") as bar:

@@ -20,6 +20,7 @@ from bertjax.text.corpus import MAX_SENTENCES
 from bertjax.text.duplicates import document_hash, drop_repeated
 from bertjax.text.prepare_state import save_array, write_json, write_whole
 from bertjax.text.records import TokenizedDocument, encode_document, id_dtype
+from bertjax.text.token_counts import TokenCounts
 from bertjax.text.tokenizer import Tokenizer
 
 _SENTENCES_PER_BATCH = 1024
@@ -91,17 +92,20 @@ def cut_chunks(
         yield Chunk(number, source, collected)
 
 
-def tokenize_sentences(sentences: list[str], tokenizer: Tokenizer) -> TokenizedDocument:
-    """The tokens of sentences; one that yields no token is left out."""
-    ids = [
+def encode_sentences(sentences: list[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """The token ids of each sentence."""
+    return [
         row
         for first in range(0, len(sentences), _SENTENCES_PER_BATCH)
         for row in tokenizer.encode_batch(sentences[first : first + _SENTENCES_PER_BATCH])
     ]
-    lengths = np.array([len(row) for row in ids if row], np.int32)
-    return TokenizedDocument(
-        np.fromiter(itertools.chain.from_iterable(ids), id_dtype(tokenizer.vocab_size)), lengths
-    )
+
+
+def tokenized_document(rows: list[list[int]], vocab_size: int) -> TokenizedDocument:
+    """The document of its sentences' token ids; a sentence without tokens is left out."""
+    lengths = np.array([len(row) for row in rows if row], np.int32)
+    ids = np.fromiter(itertools.chain.from_iterable(rows), id_dtype(vocab_size))
+    return TokenizedDocument(ids, lengths)
 
 
 def document_sentences(lines: list[str], mode: str) -> Iterator[list[str]]:
@@ -137,24 +141,28 @@ class ChunkTokenizer:
         """Tokenizes a chunk, writes its three files and returns its counts."""
         rows: list[tuple[int, ...]] = []
         records: list[bytes] = []
-        counts = Counter(documents=len(chunk.documents), sentences=0, tokens=0, lines_dropped=0)
+        counts = Counter(documents=len(chunk.documents), sentences=0, lines_dropped=0)
+        fit = TokenCounts.empty(self.tokenizer.vocab_size)
         for lines in chunk.documents:
             high, low = document_hash(lines)
             kept = drop_repeated(lines, self.repeated)
             counts["lines_dropped"] += len(lines) - len(kept)
             parts = document_sentences(kept, self.modes[chunk.source])
             for piece, sentences in enumerate(parts):
-                document = tokenize_sentences(sentences, self.tokenizer)
+                ids = encode_sentences(sentences, self.tokenizer)
+                fit.add(sentences, ids, self.tokenizer.unknown_id)
+                document = tokenized_document(ids, self.tokenizer.vocab_size)
                 tokens, count = document.token_ids.size, document.sentence_lengths.size
                 if not tokens:
                     continue
-                counts.update(tokens=tokens, sentences=count)
+                counts["sentences"] += count
                 record = encode_document(document)
                 shard = self.sharding.shard(high, low)
                 rows.append((shard, piece, high, low, len(records), len(record), tokens, count))
                 records.append(record)
         self._write(chunk.number, rows, records)
-        result = {"chunk": chunk.number, "source": chunk.source, **counts}
+        head = {"chunk": chunk.number, "source": chunk.source}
+        result = {**head, **counts, "token_counts": fit.to_json()}
         write_json(self.folder / f"{chunk.number:06d}.json", result)
         return result
 

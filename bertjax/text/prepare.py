@@ -10,11 +10,8 @@ DATA depends on the settings and the text alone: it is byte-identical for any nu
 after any interruption. Memory is bounded whatever the corpus size.
 """
 
-import hashlib
-import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -29,13 +26,14 @@ from bertjax.text.chunks import (
     ChunkTokenizer,
     Sharding,
     cut_chunks,
+    encode_sentences,
     plan_sharding,
-    tokenize_sentences,
+    tokenized_document,
 )
 from bertjax.text.corpus import Source, open_source, read_documents
+from bertjax.text.manifest import describe, make_manifest
 from bertjax.text.merge import merge_split
 from bertjax.text.prepare_state import (
-    FORMAT_VERSION,
     PARTS,
     PrepareSettings,
     check_settings,
@@ -43,7 +41,6 @@ from bertjax.text.prepare_state import (
     open_output,
     open_state,
     read_json,
-    recorded,
     write_json,
     write_whole,
 )
@@ -52,7 +49,7 @@ from bertjax.text.scan import read_sample, scan
 from bertjax.text.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece, train_wordpiece
 from bertjax.text.workers import map_unordered
 
-__all__ = ["PrepareSettings", "prepare"]
+__all__ = ["PrepareSettings", "describe", "prepare"]
 
 Report = Callable[[str, int, int | None, str], None]
 _MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES, _CHUNKS = 1 << 20, 16 << 20, 1024
@@ -93,7 +90,7 @@ def prepare(settings: PrepareSettings, progress: Report | None = None) -> dict[s
     sharding = plan_sharding(text_bytes, settings.validation)
     chunks = _tokenize(settings, sources, scanned, sharding, work, progress)
     splits, duplicates = _merge(sharding, len(chunks), work, progress)
-    manifest = _manifest(settings, scanned, chunks, splits, duplicates, tokenizer)
+    manifest = make_manifest(settings, scanned, chunks, splits, duplicates, tokenizer)
     _finish(Path(settings.output), manifest, work)
     return manifest
 
@@ -118,7 +115,8 @@ def _check_disk(work: Path, text_bytes: int, tokenizer: Tokenizer) -> None:
     """Refuses to start what will not fit: chunks and shards lie on disk at the same time."""
     lines = list(islice(read_sample(work / "sample.txt"), _MEASURED_LINES))
     sample_bytes = sum(len(line.encode()) + 1 for line in lines)
-    record = encode_document(tokenize_sentences(lines, tokenizer))
+    rows = encode_sentences(lines, tokenizer)
+    record = encode_document(tokenized_document(rows, tokenizer.vocab_size))
     need = int(_SPARE_DISK * 2 * text_bytes * len(record) / max(sample_bytes, 1))
     done = sum(file.stat().st_size for file in (work / "chunks").glob("*.records"))
     free = shutil.disk_usage(work).free + done
@@ -202,45 +200,6 @@ def _merge(
             "others; put a blank line between documents, or lower --validation"
         )
     return splits, duplicates
-
-
-def _manifest(
-    settings: PrepareSettings,
-    scanned: Sequence[dict[str, Any]],
-    chunks: Sequence[dict[str, Any]],
-    splits: dict[str, dict[str, Any]],
-    duplicate_documents: int,
-    tokenizer: Tokenizer,
-) -> dict[str, Any]:
-    sources = []
-    for place, source in enumerate(scanned):
-        totals: Counter[str] = Counter()
-        for chunk in chunks:
-            if chunk["source"] == place:
-                totals.update({name: chunk[name] for name in ("sentences", "tokens")})
-        sources.append({**source, **totals})
-    tokens = {split: entry["tokens"] for split, entry in splits.items()}
-    content = {
-        "format_version": FORMAT_VERSION,
-        "tokenizer": {
-            "kind": tokenizer.kind,
-            "vocab_size": tokenizer.vocab_size,
-            "digest": tokenizer.digest,
-            "cased": tokenizer.cased,
-        },
-        "splits": splits,
-    }
-    return {
-        **content,
-        "digest": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
-        "settings": recorded(settings),
-        "sources": sources,
-        "dropped": {
-            "duplicate_documents": duplicate_documents,
-            "repeated_lines": sum(chunk["lines_dropped"] for chunk in chunks),
-        },
-        "validation_share": tokens["validation"] / sum(tokens.values()),
-    }
 
 
 def _finish(output: Path, manifest: dict[str, Any], work: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.text.chunks import document_sentences, tokenize_sentences
+from bertjax.text.chunks import document_sentences, encode_sentences, tokenized_document
 from bertjax.text.corpus import open_source, read_documents, sentence_mode
 from bertjax.text.records import TokenizedDocument
 from bertjax.text.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ def tokenize_corpus(spec: str, tokenizer: Tokenizer, sentences: str = "auto") ->
     source = open_source(spec)
     mode = sentence_mode(source, sentences)
     documents = [
-        tokenize_sentences(part, tokenizer)
+        tokenized_document(encode_sentences(part, tokenizer), tokenizer.vocab_size)
         for lines in read_documents(source)
         for part in document_sentences(lines, mode)
     ]

@@ -11,9 +11,9 @@ from bertjax.text.sentencepiece import load_sentencepiece, train_sentencepiece
 from bertjax.text.wordpiece import (
     VOCABULARY_FILE,
     load_wordpiece,
-    train_wordpiece,
     wordpiece_from_huggingface,
 )
+from bertjax.text.wordpiece_training import train_wordpiece
 
 __all__ = ["Tokenizer", "load_tokenizer", "train_sentencepiece", "train_wordpiece"]
 

@@ -1,22 +1,21 @@
-"""WordPiece: Google's vocabularies exactly as their owner reads them, and new ones trained here."""
+"""WordPiece vocabularies: Google's, exactly as their owner reads them, and those trained here."""
 
 import dataclasses
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bertjax.errors import UserError
 from bertjax.text.normalization import safe_normalizer
 from bertjax.text.vocabulary import (
-    SPECIAL_TOKENS,
     as_text,
     digest_of,
     find_special_ids,
@@ -27,9 +26,7 @@ from bertjax.text.vocabulary import (
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "wordpiece.json"
 
-_LONGEST_WORD = 100  # characters; longer words become [UNK], as in Hugging Face's BertTokenizer
-_COVERAGE = 0.9999  # share of the text's characters that a trained alphabet tries to keep
-_LEAST_COVERAGE = 0.99  # below this a vocabulary is refused as too small
+LONGEST_WORD = 100  # characters; longer words become [UNK], as in Hugging Face's BertTokenizer
 _UNUSED = re.compile(r"\[unused\d+\]")
 
 
@@ -78,7 +75,12 @@ class WordPiece:
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         encoding = self.backend.encode(text, add_special_tokens=False)
-        return encoding.ids, encoding.offsets
+        if not self.settings.recompose:
+            return encoding.ids, encoding.offsets
+        starts = [start for start, _ in encoding.offsets[1:]] + [len(text)]
+        pairs = zip(encoding.offsets, starts, strict=False)
+        offsets = [(start, _end_of_character(text, end, stop)) for (start, end), stop in pairs]
+        return encoding.ids, offsets
 
     def decode(self, ids: Sequence[int]) -> str:
         hidden = set(self.special_ids) - {self.unknown_id}
@@ -140,93 +142,8 @@ def wordpiece_from_huggingface(path: Path) -> WordPiece:
     return WordPiece(sorted(vocabulary, key=vocabulary.__getitem__), settings, str(path))
 
 
-def train_wordpiece(lines: Iterable[str], vocab_size: int, cased: bool) -> WordPiece:
-    """Trains a vocabulary; the same lines give the same vocabulary, on any machine.
-
-    Memory grows with the number of distinct words; a caller with a large corpus gives a sample.
-    The vocabulary is smaller than `vocab_size` where the text has too few repeated words.
-
-    Raises:
-        UserError: no words in the text, or a size that cannot hold its characters.
-    """
-    settings = WordPieceSettings(cased=cased, recompose=True)
-    words = _count_words(lines, settings)
-    if not words:
-        raise UserError("cannot train a vocabulary: the corpus holds no text")
-    alphabet = _choose_alphabet(words, vocab_size)
-    tokens = _learn(words, [*SPECIAL_TOKENS, *alphabet], vocab_size)
-    return WordPiece(tokens, settings, "the trained vocabulary")
-
-
-def _count_words(lines: Iterable[str], settings: WordPieceSettings) -> Counter[str]:
-    raw: Counter[str] = Counter()
-    for line in lines:
-        raw.update(line.split())
-    normalizer, splitter = _normalizer(settings), pre_tokenizers.BertPreTokenizer()
-    words: Counter[str] = Counter()
-    # Normalising each distinct word once is ten times faster than normalising every line.
-    for text, count in raw.items():
-        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
-            if len(word) <= _LONGEST_WORD:
-                words[word] += count
-    return words
-
-
-def _choose_alphabet(words: Mapping[str, int], vocab_size: int) -> list[str]:
-    """One-character pieces of the commonest characters.
-
-    They fill at most half of the vocabulary, more only if that half covers too little of the text.
-    Characters are taken by count, then by code point, never in the order of a hash map.
-    """
-    counts: Counter[str] = Counter()
-    for word, count in words.items():
-        for character in word:
-            counts[character] += count
-    initial = {word[0] for word in words}
-    inner = {character for word in words for character in word[1:]}
-    total, covered, room = sum(counts.values()), 0, (vocab_size - len(SPECIAL_TOKENS)) // 2
-    pieces: list[str] = []
-    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        forms = [character] * (character in initial) + [f"##{character}"] * (character in inner)
-        if covered >= _COVERAGE * total:
-            break
-        if len(pieces) + len(forms) > room and covered >= _LEAST_COVERAGE * total:
-            break
-        pieces += forms
-        covered += count
-    if (smallest := len(SPECIAL_TOKENS) + len(pieces)) > vocab_size:
-        raise UserError(
-            f"a vocabulary of {vocab_size} cannot hold the characters of this text; "
-            f"the smallest that works is {smallest}"
-        )
-    return sorted(pieces)
-
-
-def _learn(words: Mapping[str, int], first: list[str], vocab_size: int) -> list[str]:
-    """The vocabulary in order of ids: `first`, then learned pieces, most frequent pairs first.
-
-    The library numbers one-character pieces as it meets them in a hash map, and breaks ties
-    between pairs by those numbers. Giving all of them beforehand makes its result repeatable.
-    """
-    known = set(first)
-    learner = tokenizers.Tokenizer(models.WordPiece())
-    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=first, show_progress=False
-    )
-
-    def repeated() -> Iterator[str]:
-        for word, count in words.items():
-            if word[0] in known and all(f"##{character}" in known for character in word[1:]):
-                for start in range(0, count, 1000):
-                    yield f"{word} " * min(1000, count - start)
-
-    learner.train_from_iterator(repeated(), trainer)
-    vocabulary = learner.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)
-
-
-def _normalizer(settings: WordPieceSettings) -> normalizers.Normalizer:
+def wordpiece_normalizer(settings: WordPieceSettings) -> normalizers.Normalizer:
+    """What happens to a text before it is cut into words."""
     if settings.recompose:
         return safe_normalizer(settings.cased, settings.separate_chinese)
     return normalizers.BertNormalizer(
@@ -241,12 +158,19 @@ def _backend(
     ids: dict[str, int], settings: WordPieceSettings, unknown: str
 ) -> tokenizers.Tokenizer:
     """Without registered special tokens, so that a literal "[MASK]" in a text stays text."""
-    model = models.WordPiece(ids, unk_token=unknown, max_input_chars_per_word=_LONGEST_WORD)
+    model = models.WordPiece(ids, unk_token=unknown, max_input_chars_per_word=LONGEST_WORD)
     backend = tokenizers.Tokenizer(model)
-    backend.normalizer = _normalizer(settings)
+    backend.normalizer = wordpiece_normalizer(settings)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(prefix="##")
     return backend
+
+
+def _end_of_character(text: str, end: int, stop: int) -> int:
+    """Includes all that was composed into the last character; the library counts its first part."""
+    while end < stop and (unicodedata.combining(text[end]) or "\u1160" <= text[end] <= "\u11ff"):
+        end += 1
+    return end
 
 
 def _has_capitals(tokens: Sequence[str]) -> bool:

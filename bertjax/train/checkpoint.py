@@ -152,7 +152,8 @@ class Checkpoints:
         except (OSError, ValueError) as error:  # a full disk is a ValueError of tensorstore's
             if isinstance(error, ValueError) and "os_error_code" not in str(error):
                 raise
-            reason = str(error).splitlines()[0].rpartition(": ")[2]
+            text = str(error).splitlines()[0].rpartition(": ")[2]
+            reason = (isinstance(error, OSError) and error.strerror) or text
             raise UserError(f"{self._step_folder(step)}: cannot be written ({reason})") from error
         self._records[step] = record
         self._remove_old()

@@ -20,7 +20,7 @@ from etils import epath
 
 from bertjax.config import Config, phases, total_steps
 from bertjax.errors import UserError
-from bertjax.train.mesh import batch_sharding, put_batch, replicated
+from bertjax.train.mesh import batch_sharding, everywhere, put_batch
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
 from bertjax.train.run_folder import write_summary
@@ -127,7 +127,7 @@ def _steps(
     program: Program, config: Config, state: State, start: int, last: int, batches: Batches
 ) -> Iterator[_Done]:
     """Runs the steps one after the other; the next batch moves while a step is running."""
-    key = jax.device_put(named_key(config.train.seed, "train"), replicated(program.mesh))
+    key = everywhere(named_key(config.train.seed, "train"), program.mesh)
     sharding = batch_sharding(program.mesh)
     begins, resets = _phase_starts(config)
     batch = put_batch(next(batches), sharding) if start < last else {}

@@ -68,6 +68,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def everywhere(value: Any, mesh: Mesh) -> Any:
+    """An array that every process has, as one array on all devices of all processes."""
+    return jax.jit(lambda value: value, out_shardings=replicated(mesh))(value)
+
+
 def param_shardings(abstract_params: Any, axes: Any, mesh: Mesh) -> Any:
     """A sharding for every parameter.
 

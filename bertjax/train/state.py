@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -65,7 +66,8 @@ def state_from_params(
     """
     _check_params(params, abstract["params"])
     make = jax.jit(lambda params: new_state(params, optimizer), out_shardings=shardings)
-    return make(jax.device_put(params, shardings["params"]))
+    on_host = jax.tree.map(np.asarray, params)  # what several processes can put on their devices
+    return make(jax.device_put(on_host, shardings["params"]))
 
 
 def reset_optimizer(

@@ -110,7 +110,7 @@ def measure_random_access(count: int, length: int) -> None:
     print(f"  another step of that epoch, at most  {np.max(others, axis=0)}")
     print(f"  a step of another epoch              {far}")
     print(f"  planning an epoch                    {planning}")
-    print(f"    as a share of training at {TRAINING_TOKENS_PER_SECOND:,.0f} tokens/s  {share}")
+    print(f"    percent of training at {TRAINING_TOKENS_PER_SECOND:,.0f} tokens/s  {share * 100}")
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, np.ndarray]:

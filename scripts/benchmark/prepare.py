@@ -104,7 +104,11 @@ def measure(
 def prepare_timed(settings: PrepareSettings, sender: Connection) -> None:
     """Runs in a process of its own; sends the seconds that each phase took."""
     starts: dict[str, float] = {}
-    prepare(settings, lambda phase, *_: starts.setdefault(phase, time.monotonic()) and None)
+
+    def note(phase: str, *_: object) -> None:
+        starts.setdefault(phase, time.monotonic())
+
+    prepare(settings, note)
     ends = [*list(starts.values())[1:], time.monotonic()]
     sender.send({phase: end - starts[phase] for phase, end in zip(starts, ends, strict=True)})
 

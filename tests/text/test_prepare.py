@@ -10,8 +10,9 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.text import prepare as prepare_module
-from bertjax.text.prepare import PrepareSettings, prepare
+from bertjax.text.prepare import PrepareSettings, describe, prepare
 from bertjax.text.records import TokenizedDocument, decode_document
+from bertjax.text.token_counts import tokenizer_report
 from bertjax.text.tokenizer import load_tokenizer
 from tests.text.corpora import digests, made_up_documents, silent, small_settings, write_corpus
 
@@ -79,14 +80,26 @@ def test_the_manifest_counts_what_lies_in_the_folder(data, corpus):
     assert source["lines"] == source["sentences"] == len(lines)
     assert source["words"] == sum(len(line.split()) for line in lines)
     assert source["bytes"] == sum(len(line) + 1 for line in lines)
+    tokenizer = load_tokenizer(data / "tokenizer")
+    assert source["vocabulary"] == tokenizer_report(tokenizer, lines)
     assert manifest["tokenizer"] == {
         "kind": "wordpiece",
         "vocab_size": 200,
         "cased": False,
-        "digest": load_tokenizer(data / "tokenizer").digest,
+        "digest": tokenizer.digest,
     }
     assert manifest["settings"]["vocab_size"] == 200
     assert len(manifest["digest"]) == 64
+
+
+def test_a_manifest_is_described_in_a_few_lines(data):
+    lines = describe(json.loads((data / "manifest.json").read_text())).splitlines()
+    assert lines[0] == "wordpiece, 200 pieces, uncased"
+    assert "(lines): 60 documents, 447 sentences, " in lines[1]
+    assert "0.000% unknown" in lines[2]
+    assert lines[3] == "dropped: 0 duplicate documents, 0 repeated lines"
+    assert lines[4].startswith("train: ")
+    assert lines[5].startswith("validation: ")
 
 
 def test_nothing_else_is_left_in_the_folder(data):

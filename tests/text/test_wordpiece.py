@@ -157,7 +157,7 @@ def test_hugging_faces_tokenizer_file_is_read(both, tmp_path):
     reference.save_pretrained(tmp_path)
     (tmp_path / "vocab.txt").unlink(missing_ok=True)
     tokenizer = load_tokenizer(tmp_path)
-    assert tokenizer.digest == ours.digest or tokenizer.cased == ours.cased
+    assert tokenizer.cased == ours.cased
     assert [tokenizer.encode(text) for text in HARD_CASES] == [ours.encode(t) for t in HARD_CASES]
 
 
@@ -195,17 +195,16 @@ def test_an_uncased_vocabulary_strips_case_and_accents():
 
 def test_offsets_point_into_the_original_text():
     tokenizer = train_wordpiece(TEXT, 300, cased=False)
-    text = "  Cafés,  " + unicodedata.normalize("NFD", "한국어")
+    text = "  Cafés,  " + unicodedata.normalize("NFD", "한국어 각")
     _, offsets = tokenizer.encode_with_offsets(text)
     covered = "".join(text[start:end] for start, end in offsets)
-    assert unicodedata.normalize("NFC", covered) == "Cafés,한국어"
+    assert unicodedata.normalize("NFC", covered) == "Cafés,한국어각"
 
 
 def test_special_tokens_come_first_and_have_the_asked_size():
     tokenizer = train_wordpiece(TEXT, 150, cased=False)
     assert [tokenizer.id_to_token(index) for index in range(5)] == SPECIALS
     assert tokenizer.vocab_size == 150
-    assert "vocab" not in TEXT
 
 
 def test_decoding_leaves_special_tokens_out_but_shows_unknown_ones():

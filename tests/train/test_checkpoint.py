@@ -198,6 +198,18 @@ def test_a_state_that_is_not_finite_is_refused_and_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:coroutine")  # what Orbax leaves behind
+def test_a_save_that_cannot_be_written_is_reported_by_wait(tmp_path):
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder, 1)
+    folder.rmdir()
+    folder.write_text("in the way")
+    checkpoints.save(1, make_state(1), {})
+    with pytest.raises(UserError, match="checkpoints/1: cannot be written"):
+        checkpoints.wait()
+    assert checkpoints.steps() == []
+
+
 # Damage
 
 

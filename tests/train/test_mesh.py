@@ -84,7 +84,9 @@ def test_every_matrix_of_bert_is_split_by_fsdp_and_tensor_parallelism():
     )
     matrices = [
         part
-        for part, leaf in zip(jax.tree.leaves(parts), jax.tree.leaves(params["layers"]), strict=True)
+        for part, leaf in zip(
+            jax.tree.leaves(parts), jax.tree.leaves(params["layers"]), strict=True
+        )
         if leaf.ndim > 1
     ]
     assert matrices == [4] * len(matrices)
