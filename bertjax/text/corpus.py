@@ -119,8 +119,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(parent, name)
+            if not name.startswith(".") and (file := Path(parent, name)).is_file():
+                yield file
 
 
 def _read_file(file: Path, one_document: bool) -> Iterator[list[str]]:

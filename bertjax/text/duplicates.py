@@ -51,7 +51,7 @@ class LineCounter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self._files = [(folder / f"{number:03d}").open("wb") for number in range(_BUCKETS)]
+        self._files = [folder / f"{number:03d}" for number in range(_BUCKETS)]
         self._buffer: list[np.ndarray] = []
         self._buffered = 0
 
@@ -73,11 +73,11 @@ class LineCounter:
         Copies of one document count as one document: all but one of them are dropped anyway.
         """
         self._flush()
-        found = []
+        found = [np.empty(0, np.uint64)]
         for file in self._files:
-            file.close()
-            found.append(_repeated_in(np.fromfile(file.name, _ENTRY)))
-            Path(file.name).unlink()
+            if file.exists():
+                found.append(_repeated_in(np.fromfile(file, _ENTRY)))
+                file.unlink()
         return np.sort(np.concatenate(found))
 
     def _flush(self) -> None:
@@ -88,7 +88,8 @@ class LineCounter:
         buckets = (entries["line"] >> np.uint64(56)).astype(np.int64)
         ends = np.searchsorted(buckets, np.arange(_BUCKETS), side="right")
         for file, part in zip(self._files, np.split(entries, ends[:-1]), strict=True):
-            part.tofile(file)
+            with file.open("ab") as stream:
+                part.tofile(stream)
         self._buffer, self._buffered = [], 0
 
 

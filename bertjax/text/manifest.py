@@ -35,12 +35,7 @@ def make_manifest(
     tokens = {split: entry["tokens"] for split, entry in splits.items()}
     content = {
         "format_version": FORMAT_VERSION,
-        "tokenizer": {
-            "kind": tokenizer.kind,
-            "vocab_size": tokenizer.vocab_size,
-            "digest": tokenizer.digest,
-            "cased": tokenizer.cased,
-        },
+        "tokenizer": tokenizer_entry(tokenizer),
         "splits": splits,
     }
     return {
@@ -53,6 +48,16 @@ def make_manifest(
             "repeated_lines": sum(chunk["lines_dropped"] for chunk in chunks),
         },
         "validation_share": tokens["validation"] / sum(tokens.values()),
+    }
+
+
+def tokenizer_entry(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What identifies a tokenizer."""
+    return {
+        "kind": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "digest": tokenizer.digest,
+        "cased": tokenizer.cased,
     }
 
 

@@ -12,7 +12,7 @@ from bertjax.text.chunks import INDEX
 from bertjax.text.prepare_state import read_json, save_array, write_json, write_whole
 
 # One record per group, so that any document is read alone.
-_WRITER_OPTIONS = "group_size:1,zstd:3"
+WRITER_OPTIONS = "group_size:1,zstd:3"
 _HASHED_BYTES = 1 << 20
 
 
@@ -117,7 +117,7 @@ def _read_records(chunks: Path, index: np.ndarray, origin: np.ndarray) -> list[b
 def _write_records(file: Path, records: list[bytes]) -> None:
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    writer = ArrayRecordWriter(str(file), _WRITER_OPTIONS)
+    writer = ArrayRecordWriter(str(file), WRITER_OPTIONS)
     for record in records:
         writer.write(record)
     writer.close()

@@ -10,6 +10,7 @@ DATA depends on the settings and the text alone: it is byte-identical for any nu
 after any interruption. Memory is bounded whatever the corpus size.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ from bertjax.text.prepare_state import (
     PARTS,
     PrepareSettings,
     check_settings,
+    discarded_on_user_error,
     finished_manifest,
     open_output,
     open_state,
@@ -46,10 +48,11 @@ from bertjax.text.prepare_state import (
 )
 from bertjax.text.records import encode_document
 from bertjax.text.scan import read_sample, scan
+from bertjax.text.tokenized_corpus import tokenize_corpus
 from bertjax.text.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece, train_wordpiece
 from bertjax.text.workers import map_unordered
 
-__all__ = ["PrepareSettings", "describe", "prepare"]
+__all__ = ["PrepareSettings", "describe", "prepare", "tokenize_corpus"]
 
 Report = Callable[[str, int, int | None, str], None]
 _MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES, _CHUNKS = 1 << 20, 16 << 20, 1024
@@ -70,26 +73,40 @@ def prepare(settings: PrepareSettings, progress: Report | None = None) -> dict[s
     Raises:
         UserError: a setting, a source or the output folder is at fault.
     """
-    if progress is None:
+    try:
         with _Bars() as bars:
-            return prepare(settings, bars.update)
+            return _prepare(settings, progress or bars.update)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"--output {settings.output}: the disk is full; free some and run the command again "
+            "to go on from here"
+        ) from error
+
+
+def _prepare(settings: PrepareSettings, progress: Report) -> dict[str, Any]:
     check_settings(settings)
     if (manifest := finished_manifest(settings)) is not None:
         documents = sum(split["documents"] for split in manifest["splits"].values())
         progress("already prepared", documents, documents, "document")
         return manifest
     sources = [open_source(spec) for spec in settings.corpora]
-    work = open_output(settings.output)
+    work = open_output(settings.output, sources)
     open_state(work, settings, sources)
-    scanned = scan(
-        sources, settings.sentences, work, lambda done: progress("reading", done, None, "document")
-    )
-    tokenizer = _tokenizer(settings, work, progress)
-    text_bytes = sum(source["bytes"] for source in scanned)
-    _check_disk(work, text_bytes, tokenizer)
+
+    def on_documents(done: int) -> None:
+        progress("reading", done, None, "document")
+
+    with discarded_on_user_error(work):
+        scanned = scan(sources, settings.sentences, work, on_documents)
+        tokenizer = _tokenizer(settings, work, progress)
+        text_bytes = sum(source["bytes"] for source in scanned)
+        _check_disk(work, text_bytes, tokenizer)
     sharding = plan_sharding(text_bytes, settings.validation)
     chunks = _tokenize(settings, sources, scanned, sharding, work, progress)
-    splits, duplicates = _merge(sharding, len(chunks), work, progress)
+    with discarded_on_user_error(work):
+        splits, duplicates = _merge(sharding, len(chunks), work, progress)
     manifest = make_manifest(settings, scanned, chunks, splits, duplicates, tokenizer)
     _finish(Path(settings.output), manifest, work)
     return manifest

@@ -12,11 +12,12 @@ Everything appears by renaming a finished temporary file, so a killed run contin
 missing. `manifest.json` is written last; where it lies, DATA is complete.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,11 +102,12 @@ def finished_manifest(settings: PrepareSettings) -> dict[str, Any] | None:
     return manifest
 
 
-def open_output(output: str) -> Path:
+def open_output(output: str, sources: Sequence[Source]) -> Path:
     """Makes the DATA folder and its `.unfinished`, which is returned.
 
     Raises:
-        UserError: it is remote, no folder, not writable, or holds something else.
+        UserError: it is remote, no folder, not writable, holds something else, or is part of a
+            source.
     """
     if "://" in output:
         raise UserError(
@@ -116,6 +118,9 @@ def open_output(output: str) -> Path:
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {output}: this is a file; name a folder")
+    for source in sources:
+        if source.is_folder and folder.resolve().is_relative_to(Path(source.spec).resolve()):
+            raise UserError(f"--output {output}: lies inside --corpus {source.spec}")
     work = folder / ".unfinished"
     if not work.exists():
         taken = [name for name in PARTS if (folder / name).exists()]
@@ -142,6 +147,18 @@ def _tidy(work: Path) -> None:
     for name in PARTS:
         if (work.parent / name).exists():
             (work.parent / name).replace(work / name)
+
+
+@contextlib.contextmanager
+def discarded_on_user_error(work: Path) -> Iterator[None]:
+    """Leaves no trace of an attempt at a corpus or setting that is at fault: it can be mended."""
+    try:
+        yield
+    except UserError:
+        shutil.rmtree(work)
+        with contextlib.suppress(OSError):  # the folder held something before
+            work.parent.rmdir()
+        raise
 
 
 def open_state(work: Path, settings: PrepareSettings, sources: Sequence[Source]) -> None:

@@ -51,10 +51,10 @@ def python_docs() -> Iterator[tuple[str, list[str]]]:
             small: list[str] = []
             for file in files:
                 paragraphs = _new_paragraphs(_docstrings(file), seen)
-                if len(paragraphs) < _FEW_PARAGRAPHS:
+                if file.stem == "__init__" or len(paragraphs) < _FEW_PARAGRAPHS:
                     small += paragraphs
                 else:
-                    yield f"{below}.{file.stem}".removesuffix(".__init__"), paragraphs
+                    yield f"{below}.{file.stem}", paragraphs
             if small:
                 yield below, small
 
@@ -71,6 +71,16 @@ def digest(texts: Iterable[str]) -> str:
     for text in texts:
         total.update(text.encode() + b"\0")
     return total.hexdigest()
+
+
+def documentation_strings(source: str) -> Iterator[str]:
+    """Triple-quoted strings that begin a line: documentation strings, and those of `add_newdoc`."""
+    for literal in _LITERAL.finditer(source):
+        line_start = source.rfind("\n", 0, literal.start()) + 1
+        prefix = source[line_start : literal.start()].strip()
+        if literal["quotes"] and prefix in _STRING_PREFIXES:
+            with warnings.catch_warnings(action="ignore"):  # of escapes such as "\d"
+                yield ast.literal_eval(prefix + literal[0])
 
 
 def _new_paragraphs(docstrings: Iterable[str], seen: set[str]) -> list[str]:
@@ -112,16 +122,9 @@ def _source_files(root: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _docstrings(file: Path) -> Iterator[str]:
-    """Triple-quoted strings that begin a line: documentation strings, and those of `add_newdoc`."""
     try:
         source = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:  # a few files declare another encoding
         return
-    if '"""' not in source and "'''" not in source:
-        return
-    for literal in _LITERAL.finditer(source):
-        line_start = source.rfind("\n", 0, literal.start()) + 1
-        prefix = source[line_start : literal.start()].strip()
-        if literal["quotes"] and prefix in _STRING_PREFIXES:
-            with warnings.catch_warnings(action="ignore"):  # of escapes such as "\d"
-                yield ast.literal_eval(prefix + literal[0])
+    if '"""' in source or "'''" in source:
+        yield from documentation_strings(source)

@@ -1,9 +1,9 @@
 """SentencePiece: KoBERT-like models as they are, and new unigram or BPE models trained here."""
 
 import dataclasses
+import functools
 import io
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -23,6 +23,7 @@ _WORD_START = "\u2581"
 # The trainer splits its sums over this many parts, so that the number decides the last bits of
 # the result: it is fixed, whatever the machine has.
 _TRAINING_THREADS = 4
+_QUIET = 2  # log errors only
 
 
 class SentencePiece:
@@ -129,32 +130,29 @@ def train_sentencepiece(
     """
     model = io.BytesIO()
     pad, unknown, classifier, separator, mask = SPECIAL_TOKENS
-    with tempfile.TemporaryDirectory() as folder:
-        rules = Path(folder, "rules.tsv")
-        rules.write_text("" if cased else _uncased_rules())
-        normalization: dict[str, Any] = {} if cased else {"normalization_rule_tsv": str(rules)}
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_one_line_each(lines),
-                model_writer=model,
-                model_type=model_type,
-                vocab_size=vocab_size,
-                pad_id=0,
-                unk_id=1,
-                bos_id=2,
-                eos_id=3,
-                pad_piece=pad,
-                unk_piece=unknown,
-                bos_piece=classifier,
-                eos_piece=separator,
-                control_symbols=[mask],
-                max_sentence_length=1 << 16,  # bytes; the trainer leaves out longer lines
-                num_threads=_TRAINING_THREADS,
-                minloglevel=2,
-                **normalization,
-            )
-        except RuntimeError as error:
-            raise _training_error(str(error), vocab_size) or error from error
+    sentencepiece.SetMinLogLevel(_QUIET)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_one_line_each(lines),
+            model_writer=model,
+            model_type=model_type,
+            vocab_size=vocab_size,
+            normalizer=_normalizer(cased),
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            pad_piece=pad,
+            unk_piece=unknown,
+            bos_piece=classifier,
+            eos_piece=separator,
+            control_symbols=[mask],
+            max_sentence_length=1 << 16,  # bytes; the trainer leaves out longer lines
+            num_threads=_TRAINING_THREADS,
+            minloglevel=_QUIET,
+        )
+    except RuntimeError as error:
+        raise _training_error(str(error), vocab_size) or error from error
     return SentencePiece(model.getvalue(), "the trained model")
 
 
@@ -181,11 +179,20 @@ def _one_line_each(lines: Iterable[str]) -> Iterator[str]:
             yield " ".join(words)
 
 
-def _uncased_rules() -> str:
-    """`safe_normalizer` as a table: code points in hexadecimal, a tab, what they become.
+def _normalizer(cased: bool) -> sentencepiece.SentencePieceNormalizer:
+    """What a trained model carries with it to normalise text."""
+    rules: dict[str, Any] = {"rule_name": "nmt_nfkc"} if cased else {"norm_map": _uncased_rules()}
+    return sentencepiece.SentencePieceNormalizer(
+        **rules, add_dummy_prefix=True, escape_whitespaces=True, remove_extra_whitespaces=True
+    )
 
-    A SentencePiece model carries its normalisation as such a table. Hangul written as jamo is a
-    sequence of characters, so that every syllable's spellings are listed.
+
+@functools.cache
+def _uncased_rules() -> list[tuple[str, str]]:
+    """`safe_normalizer` as a table: characters, and what they become.
+
+    Hangul written as jamo is a sequence of characters, so that every syllable's spellings are
+    listed.
     """
     normalizer = safe_normalizer(cased=False, separate_chinese=False)
     rules: dict[str, str] = {}
@@ -198,11 +205,7 @@ def _uncased_rules() -> str:
         rules[jamo] = chr(code)
         if len(jamo) == 3:
             rules[unicodedata.normalize("NFC", jamo[:2]) + jamo[2]] = chr(code)
-    return "".join(f"{_hex(source)}\t{_hex(rules[source])}\n" for source in sorted(rules))
-
-
-def _hex(text: str) -> str:
-    return " ".join(f"{ord(character):X}" for character in text)
+    return sorted(rules.items())
 
 
 def _without_spaces(text: str, start: int, end: int) -> tuple[int, int]:

@@ -1,52 +1,78 @@
-"""A corpus tokenized into memory, for measuring a model on it: nothing is dropped or reordered."""
+"""A corpus tokenized as it is, for measuring a model on it: nothing is dropped or reordered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bertjax.errors import UserError
 from bertjax.text.chunks import document_sentences, encode_sentences, tokenized_document
 from bertjax.text.corpus import open_source, read_documents, sentence_mode
-from bertjax.text.records import TokenizedDocument
+from bertjax.text.manifest import tokenizer_entry
+from bertjax.text.merge import WRITER_OPTIONS, sha256_of
+from bertjax.text.prepare_state import FORMAT_VERSION, save_array, write_json
+from bertjax.text.records import TokenizedDocument, encode_document
 from bertjax.text.tokenizer import Tokenizer
 
 
-class TokenizedCorpus:
-    """Documents in memory, read as those of a DATA folder are.
-
-    Attributes:
-        token_counts: uint32 [documents], tokens of each.
-    """
-
-    def __init__(self, documents: Sequence[TokenizedDocument]) -> None:
-        self._documents = documents
-        counts = [document.token_ids.size for document in documents]
-        self.token_counts = np.array(counts, np.uint32)
-
-    def read(self, indices: Sequence[int]) -> list[TokenizedDocument]:
-        """The documents of these numbers, in their order."""
-        return [self._documents[index] for index in indices]
-
-
-def tokenize_corpus(spec: str, tokenizer: Tokenizer, sentences: str = "auto") -> TokenizedCorpus:
-    """Tokenizes every document of a source, in order; takes about half the text's size in memory.
+def tokenize_corpus(
+    spec: str, tokenizer: Tokenizer, folder: Path, sentences: str = "auto"
+) -> dict[str, Any]:
+    """Writes every document of a source, in order, as the validation split of a DATA folder.
 
     Args:
         spec: as for `--corpus`.
-        tokenizer: the model's own.
+        tokenizer: the model's own; it is not copied into the folder.
+        folder: where to write; about half the text's size.
         sentences: "lines", "split" or "auto".
+
+    Returns:
+        The manifest.
 
     Raises:
         UserError: the source cannot be read, or no token is in it.
     """
-    source = open_source(spec)
-    mode = sentence_mode(source, sentences)
-    documents = [
-        tokenized_document(encode_sentences(part, tokenizer), tokenizer.vocab_size)
-        for lines in read_documents(source)
-        for part in document_sentences(lines, mode)
-    ]
-    documents = [document for document in documents if document.token_ids.size]
-    if not documents:
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    file = Path(folder, "validation", "00000-of-00001.array_record")
+    file.parent.mkdir(parents=True)
+    writer = ArrayRecordWriter(str(file), WRITER_OPTIONS)
+    tokens, sentence_count = [], 0
+    for document in _documents(spec, tokenizer, sentences):
+        writer.write(encode_document(document))
+        tokens.append(document.token_ids.size)
+        sentence_count += document.sentence_lengths.size
+    writer.close()
+    if not tokens:
         raise UserError(f"--corpus {spec}: holds no text")
-    return TokenizedCorpus(documents)
+    save_array(file.with_name("token_counts.npy"), np.array(tokens, np.uint32))
+    shard = {
+        "file": f"validation/{file.name}",
+        "documents": len(tokens),
+        "sha256": sha256_of(file),
+    }
+    split = {
+        "documents": len(tokens),
+        "sentences": sentence_count,
+        "tokens": sum(tokens),
+        "shards": [shard],
+    }
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "tokenizer": tokenizer_entry(tokenizer),
+        "splits": {"validation": split},
+    }
+    write_json(Path(folder, "manifest.json"), manifest)
+    return manifest
+
+
+def _documents(spec: str, tokenizer: Tokenizer, setting: str) -> Iterator[TokenizedDocument]:
+    source = open_source(spec)
+    mode = sentence_mode(source, setting)
+    for lines in read_documents(source):
+        for sentences in document_sentences(lines, mode):
+            rows = encode_sentences(sentences, tokenizer)
+            document = tokenized_document(rows, tokenizer.vocab_size)
+            if document.token_ids.size:
+                yield document

@@ -92,7 +92,7 @@ def load_tokenizer(path: str | Path, cased: bool | None = None) -> Tokenizer:
     if not path.is_file():
         raise UserError(f"{path}: no such tokenizer file or folder")
     if path.suffix == ".json":
-        return wordpiece_from_huggingface(path)
+        return wordpiece_from_huggingface(path, cased)
     if path.suffix in _SENTENCEPIECE_SUFFIXES:
         return load_sentencepiece(path, cased)
     return load_wordpiece(path, cased)

@@ -115,19 +115,16 @@ def load_wordpiece(path: Path, cased: bool | None = None) -> WordPiece:
     settings = _settings_beside(path)
     if settings is None:
         settings = WordPieceSettings(cased=_has_capitals(tokens) if cased is None else cased)
-    if cased is not None and settings.cased != cased:
-        raise UserError(
-            f"{path}: its settings say {'cased' if settings.cased else 'uncased'}; "
-            f"it cannot be read as {'cased' if cased else 'uncased'}"
-        )
+    _refuse_other_case(settings, cased, path)
     return WordPiece(tokens, settings, str(path))
 
 
-def wordpiece_from_huggingface(path: Path) -> WordPiece:
+def wordpiece_from_huggingface(path: Path, cased: bool | None = None) -> WordPiece:
     """Reads Hugging Face's `tokenizer.json` of a BERT tokenizer (type WordPiece).
 
     Raises:
-        UserError: another type of model or of normalisation.
+        UserError: another type of model or of normalisation, ids with gaps, or settings that say
+            otherwise than `cased`.
     """
     values = _read_json(path)
     model, normalizer = values.get("model") or {}, values.get("normalizer") or {}
@@ -138,7 +135,10 @@ def wordpiece_from_huggingface(path: Path) -> WordPiece:
         strip_accents=normalizer["strip_accents"],
         separate_chinese=normalizer["handle_chinese_chars"],
     )
-    vocabulary = model["vocab"]
+    _refuse_other_case(settings, cased, path)
+    vocabulary: dict[str, int] = model["vocab"]
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise UserError(f"{path}: the ids of its vocabulary are not 0, 1, 2, ... without gaps")
     return WordPiece(sorted(vocabulary, key=vocabulary.__getitem__), settings, str(path))
 
 
@@ -171,6 +171,14 @@ def _end_of_character(text: str, end: int, stop: int) -> int:
     while end < stop and (unicodedata.combining(text[end]) or "\u1160" <= text[end] <= "\u11ff"):
         end += 1
     return end
+
+
+def _refuse_other_case(settings: WordPieceSettings, cased: bool | None, path: Path) -> None:
+    if cased is not None and settings.cased != cased:
+        raise UserError(
+            f"{path}: its settings say {'cased' if settings.cased else 'uncased'}; "
+            f"it cannot be read as {'cased' if cased else 'uncased'}"
+        )
 
 
 def _has_capitals(tokens: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ from bertjax.data.shards import open_split
 from bertjax.train.mesh import put_batch
 
 Batch = dict[str, np.ndarray]
-_VALIDATION_TOKENS = 1 << 20  # puts the standard error of the loss below 0.01
+_VALIDATION_POSITIONS = 1 << 20  # puts the standard error of the loss below 0.01
 
 
 class TrainingBatches:
@@ -71,16 +71,21 @@ class TrainingBatches:
 
 
 class ValidationBatches(Sequence[dict[str, jax.Array]]):
-    """The validation split on the devices, at most a million positions of it.
+    """The validation split on the devices, made when first used: a run starts without it.
 
-    Made when first used, so that a run starts without it.
+    `most_positions` cuts it short (None: never), so that evaluating takes seconds on any corpus.
     """
 
     def __init__(
-        self, data: str | Path, special_ids: SpecialIds, config: Config, sharding: NamedSharding
+        self,
+        data: str | Path,
+        special_ids: SpecialIds,
+        config: Config,
+        sharding: NamedSharding,
+        most_positions: int | None = _VALIDATION_POSITIONS,
     ) -> None:
         self._data, self._special_ids, self._config = data, special_ids, config
-        self._sharding = sharding
+        self._sharding, self._most_positions = sharding, most_positions
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -91,6 +96,7 @@ class ValidationBatches(Sequence[dict[str, jax.Array]]):
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
         batch_size = phases(self._config)[0].batch_size // self._config.train.accumulation
+        most = self._most_positions
         return loader.validation_batches(
             open_split(self._data, "validation"),
             self._special_ids,
@@ -98,5 +104,5 @@ class ValidationBatches(Sequence[dict[str, jax.Array]]):
             batch_size,
             jax.process_index(),
             jax.process_count(),
-            max(_VALIDATION_TOKENS // (batch_size * self._config.data.length), 1),
+            most and max(most // (batch_size * self._config.data.length), 1),
         )

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import os
 import random
 import tempfile
 import time
@@ -37,6 +38,7 @@ class Run:
 
 
 def main() -> None:
+    os.environ["PYTHONWARNINGS"] = "ignore"  # semaphores that a killed run leaves behind
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

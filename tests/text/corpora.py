@@ -1,10 +1,12 @@
 """Small made-up corpora."""
 
 import hashlib
+import json
 import random
 from pathlib import Path
 
 from bertjax.text.prepare import PrepareSettings
+from bertjax.text.records import TokenizedDocument, decode_document
 
 _SYLLABLES = ["ba", "den", "fi", "gor", "hu", "ka", "lem", "mo", "nis", "pra", "ru", "sol", "tive"]
 
@@ -43,3 +45,15 @@ def digests(folder: Path) -> dict[str, str]:
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
     }
+
+
+def read_split(folder: Path, split: str) -> list[TokenizedDocument]:
+    """The documents of a DATA folder, by the manifest."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    records = []
+    for shard in json.loads((folder / "manifest.json").read_text())["splits"][split]["shards"]:
+        reader = ArrayRecordReader(str(folder / shard["file"]))
+        assert reader.num_records() == shard["documents"]
+        records += reader.read_all()
+    return [decode_document(record) for record in records]

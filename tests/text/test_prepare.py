@@ -1,6 +1,7 @@
 """Raw text to a DATA folder: what lies in it, what is dropped, what is refused."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -11,21 +12,16 @@ import pytest
 from bertjax.errors import UserError
 from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import PrepareSettings, describe, prepare
-from bertjax.text.records import TokenizedDocument, decode_document
 from bertjax.text.token_counts import tokenizer_report
 from bertjax.text.tokenizer import load_tokenizer
-from tests.text.corpora import digests, made_up_documents, silent, small_settings, write_corpus
-
-
-def read_split(folder: Path, split: str) -> list[TokenizedDocument]:
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    records = []
-    for shard in json.loads((folder / "manifest.json").read_text())["splits"][split]["shards"]:
-        reader = ArrayRecordReader(str(folder / shard["file"]))
-        assert reader.num_records() == shard["documents"]
-        records += reader.read_all()
-    return [decode_document(record) for record in records]
+from tests.text.corpora import (
+    digests,
+    made_up_documents,
+    read_split,
+    silent,
+    small_settings,
+    write_corpus,
+)
 
 
 def texts(folder: Path, split: str) -> set[str]:
@@ -276,6 +272,39 @@ def test_a_folder_with_somebody_elses_parts_is_left_alone(corpus, tmp_path):
     with pytest.raises(UserError, match="holds train/ that was not made here"):
         prepare(small_settings(corpus, tmp_path / "data"), silent)
     assert list((tmp_path / "data").iterdir()) == [tmp_path / "data" / "train"]
+
+
+def test_an_output_inside_the_corpus_is_refused(tmp_path):
+    write_corpus(tmp_path / "a.txt", made_up_documents(3))
+    with pytest.raises(UserError, match=r"lies inside --corpus"):
+        prepare(small_settings(tmp_path, tmp_path / "data"), silent)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_refused_text_leaves_nothing_behind_and_may_be_mended(tmp_path):
+    corpus = tmp_path / "a.txt"
+    corpus.write_bytes(b"bad \xff\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+    assert not (tmp_path / "data").exists()
+    write_corpus(corpus, made_up_documents(20))
+    prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
+
+
+def test_a_vocabulary_without_special_tokens_is_refused_by_their_names(corpus, tmp_path):
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")
+    with pytest.raises(UserError, match=r"\[MASK\]"):
+        prepare(small_settings(corpus, tmp_path / "data", tokenizer=str(vocabulary)), silent)
+
+
+def test_a_disk_that_fills_up_is_told_in_one_line(corpus, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(prepare_module, "_tokenize", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
 
 
 def test_a_disk_too_small_is_told_before_tokens_are_written(corpus, tmp_path, monkeypatch):

@@ -13,28 +13,13 @@ from bertjax.errors import UserError
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = [
-    "나라",
-    "한국어",
-    "문장",
-    "대한민국",
-    "서울",
-    "walk",
-    "talk",
-    "jump",
-    "work",
-    "look",
-    "play",
-    "naive",
-    "cafe",
-    "quick",
-]
+WORDS = "나라 한국어 문장 대한민국 서울 walk talk jump work look play naive cafe quick"
 TEXT = [
     "The quick brown fox jumps over the lazy dog near the café.",
     "한국어 문장을 토큰으로 나눈다. 대한민국의 수도는 서울이다.",
     "Cafés and naïve coöperation, 3.14 times: “quoted” text!",
     "나라의 말이 중국과 달라 한자와는 서로 통하지 아니하다.",
-    *(f"{stem}{end} the" for stem in WORDS for end in ("의", "는", "을", "에서", "s", "ed", "ing")),
+    *(f"{stem}{end} the" for stem in WORDS.split() for end in ("의", "는", "에서", "ed", "ing")),
 ] * 5
 HARD_CASES = [
     "",
@@ -49,7 +34,7 @@ HARD_CASES = [
 
 @pytest.fixture(scope="module", params=["unigram", "bpe"])
 def uncased(request):
-    return train_sentencepiece(TEXT, 110, cased=False, model_type=request.param)
+    return train_sentencepiece(TEXT, 100, cased=False, model_type=request.param)
 
 
 def library_model(folder, **options):
@@ -58,7 +43,7 @@ def library_model(folder, **options):
     library.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT),
         model_writer=model,
-        vocab_size=110,
+        vocab_size=100,
         minloglevel=2,
         **options,
     )
@@ -82,7 +67,7 @@ KOBERT = {
 def test_special_pieces_come_first_and_have_the_asked_size(uncased):
     assert [uncased.id_to_token(index) for index in range(5)] == SPECIALS
     assert uncased.special_ids == (0, 1, 2, 3, 4)
-    assert uncased.vocab_size == 110
+    assert uncased.vocab_size == 100
     assert uncased.kind == "sentencepiece"
 
 
@@ -133,7 +118,7 @@ def test_pieces_that_continue_a_word_are_marked(uncased):
 @pytest.mark.parametrize("text", ["한국어 문장", unicodedata.normalize("NFD", "한국어 문장")])
 @pytest.mark.parametrize("cased", [False, True])
 def test_a_trained_model_never_leaves_jamo(cased, text):
-    tokenizer = train_sentencepiece(TEXT, 110, cased)
+    tokenizer = train_sentencepiece(TEXT, 100, cased)
     assert tokenizer.decode(tokenizer.encode(text)) == "한국어 문장"
 
 
@@ -149,7 +134,7 @@ def test_an_uncased_model_strips_case_and_accents(uncased):
 
 
 def test_a_cased_model_keeps_case_and_accents():
-    tokenizer = train_sentencepiece(TEXT, 110, cased=True)
+    tokenizer = train_sentencepiece(TEXT, 100, cased=True)
     assert tokenizer.decode(tokenizer.encode("Cafés The")) == "Cafés The"
     assert tokenizer.cased
 
@@ -226,7 +211,7 @@ def test_a_damaged_model_is_one_line(tmp_path):
 _TRAIN = """
 import sys
 from bertjax.text.tokenizer import train_sentencepiece
-print(train_sentencepiece(sys.stdin.read().splitlines(), 110, False, sys.argv[1]).digest)
+print(train_sentencepiece(sys.stdin.read().splitlines(), 100, False, sys.argv[1]).digest)
 """
 
 

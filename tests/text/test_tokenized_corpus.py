@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from bertjax.data.shards import open_split, read_manifest
 from bertjax.errors import UserError
-from bertjax.text.prepare import prepare
-from bertjax.text.tokenized_corpus import tokenize_corpus
+from bertjax.text.prepare import prepare, tokenize_corpus
 from bertjax.text.tokenizer import load_tokenizer
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
 
@@ -21,25 +21,28 @@ def tokenizer(tmp_path_factory):
 def test_duplicates_and_repeated_lines_stay_in_the_order_of_the_text(tokenizer, tmp_path):
     footer = "This footer stands at the end of every document of all."
     documents = [[*lines, footer] for lines in made_up_documents(12)] * 2
-    corpus = tokenize_corpus(str(write_corpus(tmp_path / "a.txt", documents)), tokenizer)
+    tokenize_corpus(str(write_corpus(tmp_path / "a.txt", documents)), tokenizer, tmp_path / "data")
+    corpus = open_split(tmp_path / "data", "validation")
     expected = [[tokenizer.encode(line) for line in lines] for lines in documents]
     assert corpus.token_counts.dtype == np.uint32
     assert corpus.token_counts.tolist() == [sum(map(len, rows)) for rows in expected]
-    for number, rows in enumerate(expected):
-        (document,) = corpus.read([number])
+    for document, rows in zip(corpus.read(range(len(documents))), expected, strict=True):
         assert document.sentence_lengths.tolist() == [len(row) for row in rows]
         assert document.token_ids.tolist() == [token for row in rows for token in row]
 
 
-def test_documents_are_read_by_number_in_any_order(tokenizer, tmp_path):
-    corpus = tokenize_corpus(
-        str(write_corpus(tmp_path / "a.txt", made_up_documents(5))), tokenizer, "lines"
-    )
-    sizes = [document.token_ids.size for document in corpus.read([3, 0, 3])]
-    assert sizes == corpus.token_counts[[3, 0, 3]].tolist()
+def test_the_folder_says_what_it_holds(tokenizer, tmp_path):
+    file = write_corpus(tmp_path / "a.txt", made_up_documents(5))
+    manifest = tokenize_corpus(str(file), tokenizer, tmp_path / "data", "lines")
+    assert manifest == read_manifest(tmp_path / "data")
+    assert manifest["tokenizer"]["digest"] == tokenizer.digest
+    split = manifest["splits"]["validation"]
+    assert split["documents"] == 5
+    assert split["sentences"] == sum(map(len, made_up_documents(5)))
+    assert split["tokens"] == open_split(tmp_path / "data", "validation").token_counts.sum()
 
 
 def test_a_corpus_without_text_is_refused(tokenizer, tmp_path):
     (tmp_path / "a.txt").write_text("\n \n")
     with pytest.raises(UserError, match="holds no text"):
-        tokenize_corpus(str(tmp_path / "a.txt"), tokenizer)
+        tokenize_corpus(str(tmp_path / "a.txt"), tokenizer, tmp_path / "data")

@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -198,15 +199,17 @@ def test_a_state_that_is_not_finite_is_refused_and_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore:coroutine")  # what Orbax leaves behind
-def test_a_save_that_cannot_be_written_is_reported_by_wait(tmp_path):
-    folder = tmp_path / "checkpoints"
-    checkpoints = Checkpoints(folder, 1)
-    folder.rmdir()
-    folder.write_text("in the way")
-    checkpoints.save(1, make_state(1), {})
-    with pytest.raises(UserError, match="checkpoints/1: cannot be written"):
-        checkpoints.wait()
+def test_a_save_that_does_not_fit_the_disk_is_reported_by_wait(tmp_path):
+    state = {"params": {"kernel": jax.random.normal(jax.random.key(0), (1024, 1024))}}
+    checkpoints = Checkpoints(tmp_path, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # no file above 1 MiB
+    try:
+        checkpoints.save(1, state, {})
+        with pytest.raises(UserError, match=r"/1: cannot be written \(File too large"):
+            checkpoints.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert checkpoints.steps() == []
 
 

@@ -1,0 +1,86 @@
+"""The counter hash: right rates, no visible relation between any two draws."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from bertjax.model.dropout import Dropout, random_bits
+
+SHAPE = (64, 100)
+ROWS = jnp.arange(64)
+
+
+def bits(seed=0, site=0, rows=ROWS, shape=SHAPE):
+    return np.asarray(random_bits(jax.random.key(seed), site, rows, shape))
+
+
+def bit_agreement(first, second):
+    """For each of the 32 bits, the share of elements in which both draws agree."""
+    same = ~(first ^ second).ravel()
+    return np.array([((same >> bit) & 1).mean() for bit in range(32)])
+
+
+def assert_independent(first, second):
+    """No bit agrees more or less often than chance: 6 standard deviations of as many coins."""
+    assert np.abs(bit_agreement(first, second) - 0.5).max() < 6 * 0.5 / first.size**0.5
+
+
+def test_every_byte_is_uniform():
+    drawn = bits()
+    for shift in (0, 8, 16, 24):
+        counts = np.bincount((drawn.ravel() >> shift) & 255, minlength=256)
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_zeroes_its_rate_and_keeps_the_mean(rate):
+    inputs = jnp.ones((64, 200, 32))
+    out = np.asarray(Dropout(rate, jax.random.key(0), ROWS)(inputs, site=3))
+    dropped = int((out == 0).sum())
+    assert stats.binomtest(dropped, out.size, rate).pvalue > 1e-4
+    np.testing.assert_allclose(np.unique(out), [0, 1 / (1 - rate)], rtol=1e-6)
+
+
+def test_no_key_or_no_rate_means_no_dropout():
+    inputs = jnp.ones((2, 3))
+    assert Dropout(0.1)(inputs, site=0) is inputs
+    assert Dropout(0.0, jax.random.key(0), ROWS[:2])(inputs, site=0) is inputs
+
+
+def test_neighbouring_elements_are_independent():
+    drawn = bits()
+    assert_independent(drawn[:, :, 1:], drawn[:, :, :-1])
+    assert_independent(drawn[:, 1:], drawn[:, :-1])
+
+
+def test_neighbouring_rows_sites_and_steps_are_independent():
+    drawn = bits()
+    assert_independent(drawn[1:], drawn[:-1])
+    assert_independent(drawn, bits(site=1))
+    key = jax.random.key(0)
+    steps = [random_bits(jax.random.fold_in(key, step), 0, ROWS, SHAPE) for step in (0, 1)]
+    assert_independent(np.asarray(steps[0]), np.asarray(steps[1]))
+
+
+def test_no_row_is_a_shifted_copy_of_another():
+    flat = bits(shape=(4096,))
+    first = {value: place for place, value in enumerate(flat[0])}
+    for row in flat[1:]:
+        assert sum(value in first for value in row) <= 1
+
+
+def test_flipping_one_bit_of_the_row_id_flips_half_of_the_output():
+    for bit in range(0, 24, 3):
+        flipped = random_bits(jax.random.key(0), 0, ROWS ^ (1 << bit), SHAPE)
+        assert_independent(bits(), np.asarray(flipped))
+
+
+def test_raw_and_typed_keys_give_the_same_bits():
+    raw = random_bits(jax.random.key_data(jax.random.key(7)), 2, ROWS, (5,))
+    np.testing.assert_array_equal(raw, random_bits(jax.random.key(7), 2, ROWS, (5,)))
+
+
+def test_a_row_keeps_its_bits_whatever_the_batch():
+    np.testing.assert_array_equal(bits()[10:20], bits(rows=ROWS[10:20]))
