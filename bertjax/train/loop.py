@@ -6,6 +6,7 @@ field of the model's settings, and leaves to `checkpoints` how a state is kept.
 
 import dataclasses
 import itertools
+import json
 import logging
 import os
 import platform
@@ -23,7 +24,7 @@ from bertjax.errors import UserError
 from bertjax.train.mesh import batch_sharding, everywhere, put_batch
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
-from bertjax.train.run_folder import write_summary
+from bertjax.train.run_folder import write_whole
 from bertjax.train.signals import STOPPED, StopRequest
 from bertjax.train.state import (
     State,
@@ -72,15 +73,13 @@ def fit(
         The summary that was written.
 
     Raises:
-        UserError: mesh, batch and parameters do not fit together; the checkpoint is of other data;
-            gradients or weights are no longer finite.
+        UserError: config, devices, parameters and checkpoint do not fit together, or gradients or
+            weights are no longer finite.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     run, last = epath.Path(run), total_steps(config)
     program = make_program(objective, config)
     start, state, kept = _restore(program, checkpoints, config, identity or {})
-    if start > last:
-        raise UserError(f"{run} is at step {start} already: train.steps={last} asks for fewer")
     if state is None:
         state = _new_state(program, objective, config, initial_params)
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
@@ -90,27 +89,22 @@ def fit(
             step, state = done.step, done.state
             report.step(step, done.figures, flops(step - 1), done.waited, done.compiled)
             stopping = stop.reached(step)
-            validation = None
+            kept["validation"] = None
             if _due(step, config.train.evaluate_every, last):
                 with report.pause():
-                    validation = objective.evaluate(state["params"])
-                report.evaluation(step, validation)
+                    kept["validation"] = objective.evaluate(state["params"])
+                report.evaluation(step, kept["validation"])
             if _due(step, config.train.checkpoint_every, last) or stopping:
                 with report.pause():
-                    kept |= {"totals": report.totals, "validation": validation}
-                    checkpoints.save(step, state, kept, _total_loss(validation))
-                report.upload()
+                    _save(checkpoints, step, state, kept, report)
             if stopping and step < last:
                 checkpoints.wait()
                 report.say(f"stopped after step {step}; the same command goes on from there")
                 raise SystemExit(STOPPED)
         checkpoints.wait()
-        if start == last and kept["validation"] is None:
+        if kept["validation"] is None:
             kept["validation"] = objective.evaluate(state["params"])
-        summary = _summary(last, report, kept, facts or {})
-        if jax.process_index() == 0:
-            write_summary(run, summary)
-    return summary
+        return _summarise(run, last, kept, report, facts or {})
 
 
 class _Done(NamedTuple):
@@ -149,10 +143,10 @@ def _steps(
 def _restore(
     program: Program, checkpoints: "Checkpoints", config: Config, identity: dict[str, str]
 ) -> tuple[int, State | None, dict[str, Any]]:
-    """Step, state and what is kept with it, of the newest sound checkpoint or of a new run.
+    """Step, state and what is kept with it: the newest sound checkpoint's, or a new run's.
 
     Raises:
-        UserError: the run was trained on other data or with another tokenizer.
+        UserError: the run was trained on other data, with another tokenizer, or for more steps.
     """
     kept = {"config": dataclasses.asdict(config), "identity": identity}
     restored = checkpoints.restore(program.state)
@@ -166,8 +160,11 @@ def _restore(
                 f"this run was trained with another {name.replace('_', ' ')} "
                 f"({digest[:12]}, now {identity.get(name, 'none')[:12]}): start another run"
             )
-    old = restored.metadata
-    return restored.step, restored.state, old | kept
+    if restored.step > (last := total_steps(config)):
+        raise UserError(
+            f"this run is at step {restored.step} already, train.steps={last} asks for fewer"
+        )
+    return restored.step, restored.state, restored.metadata | kept
 
 
 def _new_state(
@@ -192,21 +189,29 @@ def _due(step: int, every: int, last: int) -> bool:
     return step % every == 0 or step == last
 
 
-def _total_loss(validation: dict[str, Any] | None) -> float | None:
-    """What checkpoints are compared by: the sum of the losses, as in training."""
-    if validation is None:
-        return None
-    return sum(validation[name] or 0.0 for name in validation if name.endswith("_loss"))
+def _save(
+    checkpoints: "Checkpoints", step: int, state: State, kept: dict[str, Any], report: Report
+) -> None:
+    """Starts a checkpoint; the best one has the least sum of validation losses."""
+    kept["totals"] = report.totals
+    figures = kept["validation"] or {}
+    found = [figures[name] or 0.0 for name in figures if name.endswith("_loss")]
+    checkpoints.save(step, state, kept, sum(found) if found else None)
+    report.upload()
 
 
-def _summary(
-    steps: int, report: Report, kept: dict[str, Any], facts: dict[str, Any]
+def _summarise(
+    run: epath.Path, steps: int, kept: dict[str, Any], report: Report, facts: dict[str, Any]
 ) -> dict[str, Any]:
+    """Writes and returns the run's final figures."""
     validation = {f"validation_{name}": value for name, value in kept["validation"].items()}
+    versions = {name: metadata.version(name) for name in _PACKAGES}
     used = {
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version()} | versions,
     }
-    return {"steps": steps} | validation | report.summary() | kept["identity"] | facts | used
+    summary = {"steps": steps} | validation | report.summary() | kept["identity"] | facts | used
+    if jax.process_index() == 0:
+        write_whole(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
+    return summary

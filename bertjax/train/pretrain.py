@@ -1,5 +1,6 @@
 """`bertjax pretrain`: config and data become an objective, and the loop trains it."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -23,6 +24,7 @@ from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table, prediction_count
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_batches
 from bertjax.train.objective import mlm_nsp_objective
+from bertjax.train.processes import join_processes
 from bertjax.train.run_folder import open_run, write_whole
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def pretrain(
         UserError: config, data, devices and run do not fit together.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
+    join_processes()
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
     config = with_vocab_size(config, tokenizer.vocab_size)
     validate(config)
@@ -60,17 +63,19 @@ def pretrain(
     batches = TrainingBatches(data, tokenizer, config)
     validation = ValidationBatches(data, tokenizer, config, batch_sharding(mesh))
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
-    return fit(
-        mlm_nsp_objective(config, table, batches, validation),
-        config,
-        run,
-        checkpoints=Checkpoints(epath.Path(run) / "checkpoints", config.train.keep_checkpoints),
-        initial_params=initial_params,
-        stream=batches.stream,
-        flops=step_flops(config),
-        identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
-        facts={"parameters": count_parameters(config.model)},
-    )
+    folder = epath.Path(run) / "checkpoints"
+    with contextlib.closing(Checkpoints(folder, config.train.keep_checkpoints)) as checkpoints:
+        return fit(
+            mlm_nsp_objective(config, table, batches, validation),
+            config,
+            run,
+            checkpoints=checkpoints,
+            initial_params=initial_params,
+            stream=batches.stream,
+            flops=step_flops(config),
+            identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
+            facts={"parameters": count_parameters(config.model)},
+        )
 
 
 def with_vocab_size(config: Config, vocab_size: int) -> Config:

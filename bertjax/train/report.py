@@ -42,8 +42,9 @@ class Report:
         """`run`: an epath.Path; `start`, `totals`: the step and totals of a resumed checkpoint."""
         self._every, self._last = config.train.log_every, total_steps(config)
         self._log = MetricsLog(run, start) if jax.process_index() == 0 else None
-        self._bar = Progress("training", total=self._last)
-        self._bar.start_at(start)
+        self._bar = Progress("training", total=self._last) if self._log else None
+        if self._bar:
+            self._bar.start_at(start)
         self._speed: dict[str, Any] = {}
         self._meter = Meter(_peak_flops())
         self._pending: collections.deque[_Pending] = collections.deque()
@@ -54,7 +55,8 @@ class Report:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar:
+            self._bar.close()
         if self._log:
             self._log.close()
 
@@ -98,7 +100,8 @@ class Report:
 
     def say(self, line: str) -> None:
         """A line beside the progress bar."""
-        self._bar.write(line)
+        if self._bar:
+            self._bar.write(line)
 
     def upload(self) -> None:
         """Brings a remote run's log up to date."""
@@ -129,7 +132,8 @@ class Report:
                 self._log.write(pending.step, figures)
         known = figures | self._speed
         shown = {label: known[name] for name, label in _SHOWN.items() if known.get(name)}
-        self._bar.update(pending.step, **shown)
+        if self._bar:
+            self._bar.update(pending.step, **shown)
         if in_a_row >= _MOST_SKIPPED:
             raise UserError(
                 f"gradients were not finite in {in_a_row} steps in a row, up to step "

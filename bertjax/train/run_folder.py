@@ -1,7 +1,6 @@
 """The run folder: its config, what may differ when it is resumed, and its final summary."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
@@ -52,11 +51,6 @@ def differences(old: Config, new: Config) -> list[str]:
     return [
         f"{name}: {before[name]} -> {after[name]}" for name in before if before[name] != after[name]
     ]
-
-
-def write_summary(run: Any, summary: dict[str, Any]) -> None:
-    """Writes `summary.json` into the run (an epath.Path)."""
-    write_whole(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
 
 
 def write_whole(path: Any, data: bytes) -> None:

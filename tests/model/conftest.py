@@ -74,8 +74,14 @@ def place(batch, row, start, pair_id, first, second, label):
 
 
 @pytest.fixture(scope="session")
-def params():
-    return perturbed(jax.jit(functools.partial(bert.init_params, CONFIG))(jax.random.key(0)))
+def initial_params():
+    init = jax.jit(functools.partial(bert.init_params, CONFIG))
+    return jax.device_get(init(jax.random.key(0)))
+
+
+@pytest.fixture(scope="session")
+def params(initial_params):
+    return perturbed(initial_params)
 
 
 @pytest.fixture(scope="session")

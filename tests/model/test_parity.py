@@ -120,9 +120,7 @@ def test_pooled_output_and_next_sentence_logits(params, layout, model, expected)
     with torch.no_grad():
         wanted = model.bert.pooler(expected.hidden_states[-1])
     assert_close(np.stack([pooled[place] for place in numbers]), wanted)
-    assert_close(
-        np.stack([logits[place] for place in numbers]), expected.seq_relationship_logits
-    )
+    assert_close(np.stack([logits[place] for place in numbers]), expected.seq_relationship_logits)
 
 
 def test_masked_token_logits(params, layout, pairs, expected):

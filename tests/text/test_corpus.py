@@ -169,3 +169,15 @@ def test_a_bad_json_line_is_named(tmp_path, line, message):
 def test_a_spec_that_names_nothing_is_refused(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         open_source(str(tmp_path / name))
+
+
+def test_a_tfds_set_that_does_not_exist_is_refused():
+    with pytest.raises(UserError, match="tfds:no_such_set"):
+        read("tfds:no_such_set")
+
+
+@pytest.mark.slow
+def test_python_docs_are_documents_of_several_lines():
+    documents = read("python-docs")
+    assert sum(len(line) for lines in documents for line in lines) > 1_500_000
+    assert max(map(len, documents)) > 10

@@ -174,6 +174,30 @@ def test_running_text_is_split_into_sentences(data, tmp_path):
     assert 0.95 * lines < manifest["sources"][0]["sentences"] <= lines
 
 
+def test_running_text_of_more_than_10000_sentences_becomes_several_documents(data, tmp_path):
+    paragraph = " ".join(f"The river rose {number} times." for number in range(10_003))
+    corpus = write_corpus(tmp_path / "long.txt", [[paragraph], ["A short one.", "It ends."]])
+    settings = small_settings(
+        corpus,
+        tmp_path / "data",
+        tokenizer=str(data / "tokenizer"),
+        sentences="split",
+        validation=0.0,
+    )
+    prepare(settings, silent)
+    documents = read_split(tmp_path / "data", "train")
+    assert sorted(document.sentence_lengths.size for document in documents) == [2, 3, 10_000]
+
+
+def test_the_order_of_the_text_makes_no_difference_to_the_shards(data, tmp_path):
+    corpus = write_corpus(tmp_path / "reversed.txt", made_up_documents(60)[::-1])
+    settings = small_settings(corpus, tmp_path / "data", tokenizer=str(data / "tokenizer"))
+    prepare(settings, silent)
+    found, expected = digests(tmp_path / "data"), digests(data)
+    assert found.pop("manifest.json") != expected.pop("manifest.json")  # names another corpus
+    assert found == expected
+
+
 def test_sources_keep_their_own_counts(corpus, tmp_path):
     second = write_corpus(tmp_path / "b.txt", made_up_documents(5, seed=3))
     settings = small_settings(corpus, tmp_path / "data")

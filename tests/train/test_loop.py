@@ -125,7 +125,7 @@ def test_a_run_of_other_data_is_refused_by_name(uninterrupted):
 
 def test_fewer_steps_than_the_run_has_done_are_refused(uninterrupted):
     run, _ = uninterrupted
-    with pytest.raises(UserError, match=r"at step 20 already: train\.steps=5"):
+    with pytest.raises(UserError, match=r"at step 20 already, train\.steps=5"):
         train(run, toy_config(5), identity={"data_digest": "abc"})
 
 

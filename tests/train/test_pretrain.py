@@ -20,8 +20,8 @@ from bertjax.config import (
 from bertjax.errors import UserError
 from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import TrainingBatches, ValidationBatches
-from bertjax.train.mesh import batch_sharding, make_mesh
+from bertjax.train.batches import TrainingBatches
+from bertjax.train.mesh import batch_sharding, make_mesh, put_batch
 from bertjax.train.pretrain import pretrain, step_flops, with_vocab_size
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
 
@@ -52,6 +52,7 @@ def trained(data, tmp_path_factory):
     return run, pretrain(small_config(), data, run)
 
 
+@pytest.mark.slow
 def test_a_run_holds_all_that_using_it_takes(trained, data):
     run, summary = trained
     names = {file.name for file in run.iterdir()}
@@ -67,6 +68,7 @@ def test_a_run_holds_all_that_using_it_takes(trained, data):
     assert np.isfinite(summary["validation_mlm_loss"])
 
 
+@pytest.mark.slow
 def test_the_same_run_is_refused_with_other_data(trained, tmp_path):
     corpus = write_corpus(tmp_path / "text.txt", made_up_documents(80, seed=1))
     tokenizer = str(trained[0] / "tokenizer")
@@ -107,14 +109,11 @@ def test_phases_change_length_and_batch_and_count_their_own_arithmetic(data):
     assert flops(2) != flops(3) == flops(5)
 
 
-def test_batches_are_the_same_on_1_2_4_and_8_devices(data):
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_batches_are_the_same_on_any_number_of_devices(data, devices):
     config = with_vocab_size(small_config(), 200)
-    batches = TrainingBatches(data, load_tokenizer(data), config)
-    for devices in (1, 2, 4, 8):
-        mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
-        step = ValidationBatches(data, load_tokenizer(data), config, batch_sharding(mesh))[0]
-        wanted = ValidationBatches(
-            data, load_tokenizer(data), config, batch_sharding(make_mesh(MeshConfig()))
-        )[0]
-        jax.tree.map(np.testing.assert_array_equal, step, wanted)
-    assert batches(0)["token_ids"].shape == (8, 32)
+    tokenizer, mesh = load_tokenizer(data), make_mesh(MeshConfig(), jax.devices()[:devices])
+    wanted = TrainingBatches(data, tokenizer, config)(3)
+    placed = put_batch(TrainingBatches(data, tokenizer, config)(3), batch_sharding(mesh))
+    assert len(placed["token_ids"].sharding.device_set) == devices
+    jax.tree.map(np.testing.assert_array_equal, placed, wanted)

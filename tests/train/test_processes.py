@@ -82,8 +82,8 @@ def free_port():
 
 def test_two_processes_train_as_one_and_stop_together(tmp_path, alone):
     coordinator = f"127.0.0.1:{free_port()}"
-    shared = {"COORDINATOR": coordinator, "PROCESSES": "2"}
-    processes = [start(tmp_path, devices=1, PROCESS=str(rank), **shared) for rank in range(2)]
+    shared = {"JAX_COORDINATOR_ADDRESS": coordinator, "JAX_NUM_PROCESSES": "2", "devices": 1}
+    processes = [start(tmp_path, JAX_PROCESS_ID=str(rank), **shared) for rank in range(2)]
     wait_for_step(processes, tmp_path, 30)
     processes[1].send_signal(signal.SIGTERM)
     assert [process.wait() for process in processes] == [143, 143]

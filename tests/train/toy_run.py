@@ -1,9 +1,8 @@
 """Trains the toy objective in a process of its own: python -m tests.train.toy_run RUN STEPS.
 
-With COORDINATOR, PROCESSES and PROCESS in the environment it joins others.
+With JAX_COORDINATOR_ADDRESS and its like in the environment it joins others.
 """
 
-import os
 import sys
 import time
 
@@ -11,16 +10,12 @@ import jax
 
 from bertjax.train.checkpoint import Checkpoints
 from bertjax.train.loop import fit
+from bertjax.train.processes import join_processes
 from tests.train.toy import toy_config, toy_objective
 
 
 def main(run: str, steps: int) -> None:
-    if "COORDINATOR" in os.environ:
-        jax.distributed.initialize(
-            os.environ["COORDINATOR"],
-            num_processes=int(os.environ["PROCESSES"]),
-            process_id=int(os.environ["PROCESS"]),
-        )
+    join_processes()
     config = toy_config(steps, checkpoint_every=20, evaluate_every=50, keep_checkpoints=2)
     objective, hosts, host = toy_objective(), jax.process_count(), jax.process_index()
 

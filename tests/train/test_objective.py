@@ -1,0 +1,132 @@
+"""What the training loop is promised of the pretraining objective."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from bertjax.config import Config, MaskingConfig, ModelConfig
+from bertjax.train import objective
+from bertjax.train.masking import masking_table
+
+VOCAB, LENGTH, ROWS = 90, 24, 8
+MODEL = ModelConfig(
+    num_layers=1, hidden_size=16, num_heads=2, intermediate_size=32, vocab_size=VOCAB
+)
+TABLE = masking_table(np.arange(VOCAB) >= 60, (0, 1, 2, 3, 4), 4)
+HEADS = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+
+
+def make_batch(seed, rows=ROWS):
+    """Rows of two pairs; the second is absent from every other row."""
+    random = np.random.default_rng(seed)
+    token_ids = random.integers(5, VOCAB, (rows, LENGTH)).astype(np.int32)
+    pair_ids = np.where(np.arange(LENGTH) < 14, 1, 2) * np.ones((rows, 1), np.int32)
+    pair_ids[::2, 14:] = 0
+    labels = random.integers(0, 2, (rows, 2)).astype(np.int32)
+    labels[::2, 1] = -1
+    return {
+        "token_ids": token_ids * (pair_ids > 0),
+        "segment_ids": np.zeros_like(token_ids),
+        "pair_ids": pair_ids.astype(np.int32),
+        "next_sentence_labels": labels,
+    }
+
+
+def make_objective(validation=(), **settings):
+    config = Config(model=MODEL, **settings)
+    return objective.mlm_nsp_objective(config, TABLE, make_batch, list(validation))
+
+
+def with_rows(batch, start=0):
+    rows = len(batch["token_ids"])
+    return batch | {"row_ids": np.arange(start, start + rows, dtype=np.int32)}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The objective and weights that give different rows different losses."""
+    built = make_objective()
+    params = jax.jit(built.init)(jax.random.key(0))
+    return built, jax.tree.map(lambda leaf: leaf * 5, params)
+
+
+@pytest.fixture(scope="module")
+def loss(trained):
+    return jax.jit(trained[0].loss)
+
+
+def test_sums_and_counts_carry_the_four_metrics(trained, loss):
+    sums, counts = loss(trained[1], with_rows(make_batch(0)), jax.random.key(0))
+    assert set(sums) == set(counts) == set(HEADS)
+    assert counts["nsp_loss"] == counts["nsp_accuracy"] == 12
+    assert counts["mlm_loss"] == 4 * round(0.15 * 14) + 4 * round(0.15 * 24)
+    assert all(0 <= sums[name] <= counts[name] for name in HEADS if name.endswith("accuracy"))
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(trained, loss):
+    batch, key = with_rows(make_batch(1)), jax.random.key(1)
+    whole = loss(trained[1], batch, key)
+    parts = [
+        loss(trained[1], {name: array[part::2] for name, array in batch.items()}, key)
+        for part in range(2)
+    ]
+    added = jax.tree.map(lambda a, b: a + b, *parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), added, whole)
+
+
+def test_the_key_decides_masks_and_dropout(trained, loss):
+    batch = with_rows(make_batch(2))
+    first, again, other = (loss(trained[1], batch, jax.random.key(key)) for key in (0, 0, 1))
+    assert first[0]["mlm_loss"] == again[0]["mlm_loss"] != other[0]["mlm_loss"]
+
+
+def test_evaluation_is_fixed_and_ignores_training_masks_and_dropout(trained):
+    batches = [make_batch(seed) for seed in range(3)]
+    plain = make_objective(batches).evaluate(trained[1])
+    other = make_objective(batches, masking=MaskingConfig(rate=0.4, unit="span"))
+    assert plain == make_objective(batches).evaluate(trained[1]) == other.evaluate(trained[1])
+
+
+def test_evaluation_is_the_mean_over_all_validation_batches(trained):
+    batches = [make_batch(seed) for seed in range(3)]
+    quiet = dataclasses.replace(MODEL, dropout=0.0)
+    figures = make_objective(batches).evaluate(trained[1])
+    sums, counts = dict.fromkeys(HEADS, 0.0), dict.fromkeys(HEADS, 0.0)
+    for number, batch in enumerate(batches):
+        rows = with_rows(batch, number * ROWS)
+        masked = objective.mask_batch(jax.random.key(0), rows, TABLE, MaskingConfig())
+        found = objective.masked_loss(
+            trained[1], rows, masked, None, config=quiet, dtype=np.dtype("float32")
+        )
+        sums = {name: sums[name] + float(found[0][name]) for name in HEADS}
+        counts = {name: counts[name] + float(found[1][name]) for name in HEADS}
+    for name in HEADS:
+        assert figures[name] == pytest.approx(sums[name] / counts[name], rel=1e-5)
+    assert figures["examples"] == 3 * 12
+
+
+def test_rows_of_padding_do_not_count_in_an_evaluation(trained):
+    batch = make_batch(4)
+    padded = {
+        name: np.concatenate([array, np.full_like(array, -1 if "labels" in name else 0)])
+        for name, array in batch.items()
+    }
+    assert make_objective([batch]).evaluate(trained[1]) == pytest.approx(
+        make_objective([padded]).evaluate(trained[1]), rel=1e-5
+    )
+
+
+def test_a_head_without_labels_is_none(trained):
+    batch = make_batch(0)
+    batch["next_sentence_labels"][:] = -1
+    figures = make_objective([batch]).evaluate(trained[1])
+    assert figures["nsp_loss"] is None
+    assert figures["nsp_accuracy"] is None
+    assert figures["mlm_loss"] > 0
+
+
+def test_no_validation_batches_give_no_figures(trained):
+    figures = make_objective([]).evaluate(trained[1])
+    assert figures == dict.fromkeys(HEADS) | {"examples": 0}
