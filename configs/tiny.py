@@ -3,7 +3,7 @@
     bertjax pretrain configs/tiny.py --data DATA --run RUN
 """
 
-from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, Phase, TrainConfig
 
 
 def get_config() -> Config:
@@ -13,12 +13,21 @@ def get_config() -> Config:
             hidden_size=128,
             num_heads=2,
             intermediate_size=512,
+            max_length=128,
             dropout=0.0,
             initializer_range=0.05,
         ),
         data=DataConfig(length=128),
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=200),
+        optimizer=OptimizerConfig(weight_decay=0.0, beta2=0.98, schedule="constant"),
         train=TrainConfig(
-            steps=4_000, batch_size=32, log_every=50, evaluate_every=500, checkpoint_every=500
+            phases=(
+                Phase(800, length=16, batch_size=128, learning_rate=1.5e-3, warmup_steps=100),
+                Phase(250, length=32, batch_size=64, learning_rate=1.5e-3, warmup_steps=20),
+                Phase(250, length=64, batch_size=32, learning_rate=1.5e-3, warmup_steps=20),
+                Phase(4700, length=128, batch_size=16, learning_rate=1.5e-3, warmup_steps=20),
+            ),
+            log_every=50,
+            evaluate_every=500,
+            checkpoint_every=1000,
         ),
     )
