@@ -123,7 +123,7 @@ class Bert:
                 f"{self.config.max_length} positions: cut them"
             )
         for name, ids, size in (
-            ("token_ids", token_ids, self.config.vocab_size),
+            ("token_ids", token_ids, self.config.vocab_size or 0),
             ("segment_ids", segment_ids, self.config.num_segments),
         ):
             if ids.size and not 0 <= ids.min() <= ids.max() < size:

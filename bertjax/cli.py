@@ -173,6 +173,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(parsed: argparse.Namespace, _: list[str]) -> None:
+    from bertjax.text.manifest import describe
     from bertjax.text.prepare import PrepareSettings, prepare
 
     settings = PrepareSettings(
@@ -185,7 +186,7 @@ def _prepare(parsed: argparse.Namespace, _: list[str]) -> None:
         validation=parsed.validation,
         workers=parsed.workers,
     )
-    prepare(settings)
+    print(describe(prepare(settings)))
 
 
 def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
@@ -195,7 +196,9 @@ def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     _set_determinism(config.train.deterministic)
 
     from bertjax.train.pretrain import pretrain
+    from bertjax.train.processes import join_processes
 
+    join_processes()
     initial_params = None
     if parsed.init:
         from bertjax.api import load

@@ -64,7 +64,7 @@ class OptimizerConfig:
     name: Literal["adamw", "lamb"] = "adamw"
     learning_rate: float = 1e-4
     warmup_steps: int = 10_000
-    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"
+    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # once over all phases
     decay_share: float = 0.1  # wsd only: the share of the steps spent decaying to 0
     weight_decay: float = 0.01
     clip_norm: float = 1.0

@@ -3,7 +3,8 @@
     bertjax pretrain configs/base_two_phase.py --data DATA --run RUN
 
 The schedule of Devlin et al. 2018, appendix A.2, in one run: the second phase goes on with the
-weights and the optimizer state of the first. 1 million steps of 256 rows.
+weights and the optimizer state of the first, and the learning rate decays over both. 1 million
+steps of 256 rows.
 """
 
 import dataclasses

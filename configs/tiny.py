@@ -1,6 +1,6 @@
 """BERT-tiny: 2 layers of 128, in minutes on two CPU cores.
 
-    bertjax pretrain configs/tiny.py --data DATA --run RUN
+bertjax pretrain configs/tiny.py --data DATA --run RUN
 """
 
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, Phase, TrainConfig

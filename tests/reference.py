@@ -34,7 +34,9 @@ _HEADS = {
 }
 
 
-def reference_model(config: ModelConfig, params: Any, dropout: float = 0.0) -> BertForPreTraining:
+def reference_model(
+    config: ModelConfig, params: Any, dropout: float = 0.0, attention: str = "eager"
+) -> BertForPreTraining:
     """`BertForPreTraining` in float32 with these weights (the vocabulary's added rows dropped)."""
     model = BertForPreTraining(
         BertConfig(
@@ -47,7 +49,7 @@ def reference_model(config: ModelConfig, params: Any, dropout: float = 0.0) -> B
             type_vocab_size=config.num_segments,
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
-            attn_implementation="eager",
+            attn_implementation=attention,
         )
     )
     with torch.no_grad():

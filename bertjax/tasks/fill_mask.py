@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bertjax.config import ModelConfig
@@ -28,18 +29,17 @@ def fill_mask(
         raise UserError(f"no {MASK} in {text!r}: write {MASK} where a word is missing")
     if not 1 <= top_k <= tokenizer.vocab_size:
         raise UserError(f"top_k={top_k}: must lie between 1 and {tokenizer.vocab_size}")
-    token_ids = _encode_with_masks(tokenizer, text)
-    if len(token_ids) > config.max_length:
+    ids = _encode_with_masks(tokenizer, text)
+    if len(ids) > config.max_length:
         raise UserError(
-            f"the text has {len(token_ids)} tokens, the model takes {config.max_length}: shorten it"
+            f"the text has {len(ids)} tokens, the model takes {config.max_length}: shorten it"
         )
-    positions = np.flatnonzero(np.asarray(token_ids) == tokenizer.mask_id)
-    padded = np.full((1, _round_up(len(token_ids), config.max_length)), tokenizer.pad_id, np.int32)
-    padded[0, : len(token_ids)] = token_ids
-    pair_ids = (np.arange(padded.shape[1])[None] < len(token_ids)).astype(np.int32)
-    encoded = bert.forward(
-        params, config, padded, np.zeros_like(padded), pair_ids, compute_dtype="float32"
-    )
+    positions = np.flatnonzero(np.asarray(ids) == tokenizer.mask_id)
+    padded = np.full((1, _round_up(len(ids), config.max_length)), tokenizer.pad_id, np.int32)
+    padded[0, : len(ids)] = ids
+    pair_ids = (np.arange(padded.shape[1])[None] < len(ids)).astype(np.int32)
+    token_ids, pair_ids = jnp.asarray(padded), jnp.asarray(pair_ids)
+    encoded = bert.forward(params, config, token_ids, jnp.zeros_like(token_ids), pair_ids)
     logits = bert.mlm_logits(params, config, encoded.hidden[0, positions])  # [masks, vocab]
     probabilities, ids = jax.lax.top_k(jax.nn.softmax(logits), top_k)  # [masks, top_k]
     return [
@@ -64,8 +64,10 @@ def _encode_with_masks(tokenizer: "Tokenizer", text: str) -> list[int]:
 def _without_word_start(tokenizer: "Tokenizer", pieces: list[int]) -> list[int]:
     """SentencePiece starts every text with a space; what follows a mask directly has none."""
     bare = tokenizer.id_to_token(pieces[0]).removeprefix("▁")
-    replacement = [tokenizer.token_to_id(bare)] if bare else []
-    return pieces if None in replacement else [*replacement, *pieces[1:]]
+    if not bare:
+        return pieces[1:]
+    inner = tokenizer.token_to_id(bare)
+    return pieces if inner is None else [inner, *pieces[1:]]
 
 
 def _round_up(length: int, longest: int) -> int:

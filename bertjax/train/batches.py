@@ -20,7 +20,7 @@ from bertjax.data.shards import open_split
 from bertjax.train.mesh import put_batch
 
 Batch = dict[str, np.ndarray]
-_VALIDATION_POSITIONS = 1 << 20  # puts the standard error of the loss below 0.01
+VALIDATION_POSITIONS = 1 << 20  # puts the standard error of the loss below 0.01
 
 
 class TrainingBatches:
@@ -82,7 +82,7 @@ class ValidationBatches(Sequence[dict[str, jax.Array]]):
         special_ids: SpecialIds,
         config: Config,
         sharding: NamedSharding,
-        most_positions: int | None = _VALIDATION_POSITIONS,
+        most_positions: int | None = VALIDATION_POSITIONS,
     ) -> None:
         self._data, self._special_ids, self._config = data, special_ids, config
         self._sharding, self._most_positions = sharding, most_positions
@@ -95,7 +95,8 @@ class ValidationBatches(Sequence[dict[str, jax.Array]]):
 
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
-        batch_size = phases(self._config)[0].batch_size // self._config.train.accumulation
+        smallest = min(phase.batch_size for phase in phases(self._config))
+        batch_size = smallest // self._config.train.accumulation
         most = self._most_positions
         return loader.validation_batches(
             open_split(self._data, "validation"),

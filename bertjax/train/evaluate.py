@@ -4,10 +4,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertjax.config import Config
+from bertjax.config import Config, MeshConfig
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
-from bertjax.train.batches import ValidationBatches
+from bertjax.train.batches import VALIDATION_POSITIONS, ValidationBatches
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh
 from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
@@ -48,17 +48,21 @@ def evaluate(
 
     with tempfile.TemporaryDirectory() as folder:
         tokenize_corpus(corpus, tokenizer, Path(folder))
-        return _evaluate_folder(params, config, tokenizer, Path(folder))
+        return _evaluate_folder(params, config, tokenizer, Path(folder), None)
 
 
 def _evaluate_folder(
-    params: Any, config: Config, tokenizer: "Tokenizer", data: Path
+    params: Any,
+    config: Config,
+    tokenizer: "Tokenizer",
+    data: Path,
+    most_positions: int | None = VALIDATION_POSITIONS,
 ) -> dict[str, float | int | None]:
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(MeshConfig())
     return evaluate_pretraining(
         params,
         config=config.model,
         table=masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id),
-        batches=ValidationBatches(data, tokenizer, config, batch_sharding(mesh)),
+        batches=ValidationBatches(data, tokenizer, config, batch_sharding(mesh), most_positions),
         dtype=config.train.compute_dtype or default_compute_dtype(),
     )

@@ -101,27 +101,39 @@ def mask_tokens(
     draws = [random_bits(key, site, batch["row_ids"], (length,)) for site in range(4)]
     words = _words(token_ids, batch["pair_ids"], table)
     budget = _budget(batch["pair_ids"], words.maskable, rate, predictions)
-    decided_at = jnp.broadcast_to(jnp.arange(length), token_ids.shape)
-    if unit == "token":
-        chosen = _choose_tokens(draws[_ORDER], words.maskable, budget)
+    if unit == "span":
+        anchors = _choose_spans(draws[_ORDER], draws[_LENGTH], words, budget, predictions)
+        chosen = anchors >= 0
+        draws[_ACTION] = jnp.take_along_axis(draws[_ACTION], jnp.maximum(anchors, 0), axis=1)
     elif unit == "whole_word":
         chosen = _choose_words(draws[_ORDER], words, budget)
     else:
-        anchors = _choose_spans(draws[_ORDER], draws[_LENGTH], words, budget, predictions)
-        chosen, decided_at = anchors >= 0, jnp.maximum(anchors, 0)
+        chosen = _choose_tokens(draws[_ORDER], words.maskable, budget)
+    shown = jnp.where(chosen, _hide(token_ids, draws[_ACTION], draws[_TOKEN], table), token_ids)
+    return Masked(shown, *_targets(token_ids, chosen, predictions))
 
-    action = jnp.take_along_axis(draws[_ACTION], decided_at, axis=1)
-    random_ids = jnp.asarray(table.random_ids)
-    random_tokens = random_ids[(draws[_TOKEN] % np.uint32(len(table.random_ids))).astype(jnp.int32)]
+
+def _hide(
+    token_ids: jax.Array, action: jax.Array, token: jax.Array, table: MaskingTable
+) -> jax.Array:
+    """What the model sees at each position if that is chosen."""
+    eligible = np.uint32(len(table.random_ids))
+    random_tokens = jnp.asarray(table.random_ids)[(token % eligible).astype(jnp.int32)]
     shown = jnp.where(action < _share(0.9), random_tokens, token_ids)
-    shown = jnp.where(action < _share(0.8), table.mask_id, shown)
+    return jnp.where(action < _share(0.8), table.mask_id, shown)
 
-    index = jnp.where(chosen, jnp.arange(length), length)
-    positions = jnp.sort(index, axis=1)[:, :predictions].astype(jnp.int32)
+
+def _targets(
+    token_ids: jax.Array, chosen: jax.Array, predictions: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Positions, labels and weights [batch, predictions] of the chosen positions."""
+    length = token_ids.shape[1]
+    index = jnp.where(chosen, jnp.arange(length, dtype=jnp.int32), length)
+    positions = jnp.sort(index, axis=1)[:, :predictions]
     real = positions < length
     positions = jnp.where(real, positions, 0)
     labels = jnp.where(real, jnp.take_along_axis(token_ids, positions, axis=1), 0)
-    return Masked(jnp.where(chosen, shown, token_ids), positions, labels, real.astype(jnp.float32))
+    return positions, labels, real.astype(jnp.float32)
 
 
 def _share(probability: float) -> np.uint32:

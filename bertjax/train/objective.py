@@ -11,12 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from bertjax.config import Config, MaskingConfig, ModelConfig
 from bertjax.model import bert
 from bertjax.train.masking import Masked, MaskingTable, mask_tokens, prediction_count
-from bertjax.train.mesh import batch_sharding
 
 Batch = dict[str, Any]
 Figures = dict[str, jax.Array]
@@ -64,7 +62,7 @@ def mlm_nsp_objective(
         config: its `model.vocab_size` is set.
         table: from `masking.masking_table`.
         batch: the training batch of a step.
-        validation: every validation batch, all of one size.
+        validation: every validation batch, all of one size, on the devices that train.
         compute_dtype: None takes the config's, or float32 on a CPU and bfloat16 elsewhere.
     """
     dtype = jnp.dtype(compute_dtype or config.train.compute_dtype or default_compute_dtype())
@@ -162,9 +160,7 @@ def evaluate_pretraining(
     `examples` is the number of sentence pairs. A head without any label gives None.
     """
     step = _evaluation_step(config, table, jnp.dtype(dtype))
-    found = jax.device_get(
-        [step(params, _place(batch, params), np.int32(n)) for n, batch in enumerate(batches)]
-    )
+    found = jax.device_get([step(params, batch, np.int32(n)) for n, batch in enumerate(batches)])
     totals = {name: sum(float(figures[name]) for figures in found) for name in _TOTALS}
     means = {
         name: totals[name] / totals[f"{head}_count"] if totals[f"{head}_count"] else None
@@ -190,13 +186,6 @@ def _evaluation_step(config: ModelConfig, table: MaskingTable, dtype: Any) -> Ca
         return sums | counts | {"examples": examples}
 
     return step
-
-
-def _place(batch: Batch, params: Any) -> Batch:
-    """The batch's rows over the devices that hold the params."""
-    sharding = jax.tree.leaves(params)[0].sharding
-    mesh = getattr(sharding, "mesh", None)
-    return jax.device_put(batch, batch_sharding(mesh)) if isinstance(mesh, Mesh) else batch
 
 
 def _classification(

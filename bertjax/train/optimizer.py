@@ -16,40 +16,43 @@ _NOT_DECAYED = ("bias", "scale")
 def learning_rate(config: Config) -> Schedule:
     """The learning rate of every step of a run: a pure function, of a Python or a traced integer.
 
-    Each phase has its own: linear warmup from 0 to the phase's rate (step 0 of a phase that warms
-    up has rate 0, as in google-research/bert optimization.py), then `optimizer.schedule` towards 0
-    at the phase's end.
+    The rate of the step's phase, times the phase's linear warmup from 0 (step 0 of a phase that
+    warms up has rate 0, as in google-research/bert optimization.py), times `optimizer.schedule`,
+    which runs once over all the phases: sequences may grow longer without the decay starting anew,
+    as in Devlin et al. 2018, appendix A.2.
     """
     parts = phases(config)
     starts = [sum(phase.steps for phase in parts[:index]) for index in range(len(parts))]
+    last = starts[-1] + parts[-1].steps
 
     def rate(step: Any) -> jax.Array:
         step = jnp.asarray(step, jnp.int32)
-        value = jnp.float32(0)
+        peak = jnp.float32(0)
         for phase, start in zip(parts, starts, strict=True):
-            value = jnp.where(
-                step >= start, _phase_rate(phase, config.optimizer, step - start), value
-            )
-        return value
+            peak = jnp.where(step >= start, _warmed_up(phase, step - start), peak)
+        return peak * _decay(config.optimizer, step, parts[0].warmup_steps, last)
 
     return rate
 
 
-def _phase_rate(phase: Phase, optimizer: OptimizerConfig, step: jax.Array) -> jax.Array:
-    warmup = jnp.minimum(1.0, step / max(phase.warmup_steps, 1)) if phase.warmup_steps else 1.0
-    decaying = max(phase.steps - phase.warmup_steps, 1)
-    left = jnp.clip((phase.steps - step) / decaying, 0.0, 1.0)  # 1 until the warmup ends, then to 0
+def _warmed_up(phase: Phase, step: jax.Array) -> jax.Array:
+    """The phase's rate at a step counted from its start."""
+    share = jnp.minimum(1.0, step / phase.warmup_steps) if phase.warmup_steps else 1.0
+    return jnp.asarray(phase.learning_rate * share, jnp.float32)
+
+
+def _decay(optimizer: OptimizerConfig, step: jax.Array, warmup: int, last: int) -> jax.Array:
+    """What the schedule leaves of the rate: 1 after the first warmup, 0 after the last step."""
+    left = jnp.clip((last - step) / max(last - warmup, 1), 0.0, 1.0)
     match optimizer.schedule:
         case "linear":
-            decay = left
+            return left
         case "cosine":
-            decay = 0.5 * (1.0 - jnp.cos(jnp.pi * left))
+            return 0.5 * (1.0 - jnp.cos(jnp.pi * left))
         case "wsd":  # warmup, stable, then linear decay (Hu et al. 2024, MiniCPM, section 4)
-            last = max(optimizer.decay_share * phase.steps, 1.0)
-            decay = jnp.clip((phase.steps - step) / last, 0.0, 1.0)
+            return jnp.clip((last - step) / max(optimizer.decay_share * last, 1.0), 0.0, 1.0)
         case "constant":
-            decay = 1.0
-    return jnp.asarray(phase.learning_rate * warmup * decay, jnp.float32)
+            return jnp.float32(1)
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:

@@ -21,7 +21,7 @@ TIMINGS = ("seconds", "tokens_per_second", "data_wait_share", "mfu")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="an empty folder for both runs")
     parser.add_argument("--steps", type=int, required=True, help="how many the command trains")
     parser.add_argument("--kills", type=int, default=10)

@@ -56,14 +56,14 @@ def test_without_warmup_the_first_step_has_the_full_rate():
     assert rates("linear", warmup=0)[0] == pytest.approx(PEAK)
 
 
-def test_each_phase_has_its_own_warmup_peak_and_decay():
+def test_each_phase_has_its_own_warmup_and_peak_and_one_decay_runs_over_all():
     first = Phase(steps=30, length=128, batch_size=8, learning_rate=1e-3, warmup_steps=5)
     second = Phase(steps=20, length=512, batch_size=8, learning_rate=2e-4, warmup_steps=4)
     rate = learning_rate(Config(train=TrainConfig(phases=(first, second))))
     assert rate(5) == pytest.approx(1e-3)
-    assert rate(29) == pytest.approx(1e-3 / 25)
+    assert rate(29) == pytest.approx(1e-3 * 21 / 45)
     assert rate(30) == 0
-    assert rate(34) == pytest.approx(2e-4)
+    assert rate(34) == pytest.approx(2e-4 * 16 / 45)
     assert rate(50) == pytest.approx(0, abs=1e-12)
 
 
@@ -139,4 +139,4 @@ def test_a_config_with_a_longer_run_keeps_the_shares_of_its_phases():
     rate = learning_rate(Config(train=TrainConfig(steps=400, phases=(first, second))))
     assert rate(50) == pytest.approx(1e-3)
     assert rate(300) == 0
-    assert rate(350) == pytest.approx(2e-4)
+    assert rate(350) == pytest.approx(2e-4 * 50 / 350)
