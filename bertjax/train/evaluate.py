@@ -4,12 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from bertjax.config import Config, MeshConfig
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
 from bertjax.train.batches import VALIDATION_POSITIONS, ValidationBatches
 from bertjax.train.masking import masking_table
-from bertjax.train.mesh import batch_sharding, make_mesh
+from bertjax.train.mesh import batch_sharding, make_mesh, replicated
 from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def _evaluate_folder(
 ) -> dict[str, float | int | None]:
     mesh = make_mesh(MeshConfig())
     return evaluate_pretraining(
-        params,
+        jax.device_put(params, replicated(mesh)),
         config=config.model,
         table=masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id),
         batches=ValidationBatches(data, tokenizer, config, batch_sharding(mesh), most_positions),

@@ -1,0 +1,35 @@
+"""BERT-mini: 4 layers of 256, in half an hour on two CPU cores.
+
+    bertjax pretrain configs/mini.py --data DATA --run RUN
+
+As in `tiny.py`, rows of 16 tokens come first.
+"""
+
+from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, Phase, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        model=ModelConfig(
+            num_layers=4,
+            hidden_size=256,
+            num_heads=4,
+            intermediate_size=1024,
+            max_length=128,
+            dropout=0.0,
+            initializer_range=0.05,
+        ),
+        data=DataConfig(length=128),
+        optimizer=OptimizerConfig(weight_decay=0.0, beta2=0.98, schedule="linear"),
+        train=TrainConfig(
+            phases=(
+                Phase(700, length=16, batch_size=128, learning_rate=1e-3, warmup_steps=100),
+                Phase(300, length=32, batch_size=64, learning_rate=1e-3, warmup_steps=20),
+                Phase(300, length=64, batch_size=32, learning_rate=1e-3, warmup_steps=20),
+                Phase(2700, length=128, batch_size=24, learning_rate=1e-3, warmup_steps=20),
+            ),
+            log_every=50,
+            evaluate_every=500,
+            checkpoint_every=1000,
+        ),
+    )

@@ -1,0 +1,174 @@
+"""A trained run opened for use: `bertjax.load`, its methods, and the commands on top of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import bertjax
+from bertjax.cli import main
+from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from bertjax.errors import UserError
+from bertjax.text.prepare import prepare
+from bertjax.train.pretrain import pretrain
+from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
+
+pytestmark = pytest.mark.slow
+
+CONFIG = Config(
+    model=ModelConfig(
+        num_layers=2, hidden_size=16, num_heads=2, intermediate_size=32, max_length=64
+    ),
+    data=DataConfig(length=32),
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2),
+    train=TrainConfig(steps=4, batch_size=8),
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    corpus = write_corpus(folder / "text.txt", made_up_documents(80))
+    prepare(small_settings(corpus, folder / "data"), silent)
+    pretrain(CONFIG, folder / "data", folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bert(folders):
+    return bertjax.load(folders / "run")
+
+
+def text_of(bert, count):
+    """A text of ordinary pieces."""
+    special_ids = bert.tokenizer.special_ids
+    words = [index for index in range(bert.tokenizer.vocab_size) if index not in special_ids]
+    return bert.tokenizer.decode(words[:count])
+
+
+def test_outputs_have_the_shapes_of_the_interface(bert):
+    out = bert.apply(np.full((3, 7), bert.tokenizer.mask_id), attention=True)
+    assert [state.shape for state in out.hidden_states] == 3 * [(3, 7, 16)]
+    assert out.pooled.shape == (3, 16)
+    assert out.mlm_logits.shape == (3, 7, bert.tokenizer.vocab_size)
+    assert out.nsp_logits.shape == (3, 2)
+    assert [matrix.shape for matrix in out.attention] == 2 * [(3, 2, 7, 7)]
+
+
+def test_what_stands_behind_the_mask_changes_nothing(bert):
+    ids = np.arange(20).reshape(2, 10)
+    longer = np.concatenate([ids, np.full((2, 5), 9)], axis=1)
+    mask = np.concatenate([np.ones((2, 10)), np.zeros((2, 5))], axis=1)
+    found = bert.apply(longer, attention_mask=mask).mlm_logits[:, :10]
+    np.testing.assert_allclose(found, bert.apply(ids).mlm_logits, atol=1e-5)
+
+
+def test_packed_pairs_do_not_see_each_other(bert):
+    first, second = np.arange(5, 11), np.arange(11, 15)
+    packed = np.concatenate([first, second])[None]
+    out = bert.apply(packed, pair_ids=[[1] * 6 + [2] * 4])
+    alone = bert.apply(second[None])
+    np.testing.assert_allclose(out.hidden_states[-1][:, 6:], alone.hidden_states[-1], atol=1e-5)
+
+
+def test_fill_mask_gives_probabilities_in_order_for_every_mask(bert):
+    masks = bert.fill_mask(f"{text_of(bert, 3)} [MASK] and [MASK]", top_k=4)
+    assert len(masks) == 2
+    for mask in masks:
+        shares = [probability for _, probability in mask]
+        assert len(mask) == 4
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 1
+        assert all(bert.tokenizer.token_to_id(token) is not None for token, _ in mask)
+
+
+def test_fill_mask_agrees_with_apply(bert):
+    text = text_of(bert, 3)
+    ids = [
+        bert.tokenizer.classifier_id,
+        *bert.tokenizer.encode(text),
+        bert.tokenizer.mask_id,
+        bert.tokenizer.separator_id,
+    ]
+    logits = np.asarray(bert.apply([ids]).mlm_logits[0, -2], np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum()
+    (best, *_), *_ = bert.fill_mask(f"{text} [MASK]", top_k=1)
+    assert best[0] == bert.tokenizer.id_to_token(int(shares.argmax()))
+    assert best[1] == pytest.approx(shares.max(), rel=1e-4)
+
+
+def test_next_sentence_is_the_first_class_of_the_head(bert):
+    tokenizer, text = bert.tokenizer, text_of(bert, 2)
+    head = [tokenizer.classifier_id, *tokenizer.encode(text), tokenizer.separator_id]
+    tail = [*tokenizer.encode(text), tokenizer.separator_id]
+    logits = np.asarray(
+        bert.apply([head + tail], [[0] * len(head) + [1] * len(tail)]).nsp_logits[0], np.float64
+    )
+    assert bert.next_sentence(text, text) == pytest.approx(
+        np.exp(logits[0]) / np.exp(logits).sum(), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda bert: bert.fill_mask("nothing to fill"), "write [MASK]"),
+        (lambda bert: bert.fill_mask("[MASK]", top_k=0), "top_k=0"),
+        (lambda bert: bert.fill_mask(text_of(bert, 80) + "[MASK]"), "the model takes 64"),
+        (lambda bert: bert.apply(np.zeros((1, 65))), "do not fit the model's 64 positions"),
+        (lambda bert: bert.apply([[10**6]]), "token_ids must lie between 0 and"),
+        (lambda bert: bert.apply([[-1]]), "token_ids must lie between 0 and"),
+        (lambda bert: bert.apply([[1]], [[2]]), "segment_ids must lie between 0 and 1"),
+        (lambda bert: bert.apply([[1, 2]], [[0]]), "must share one shape"),
+    ],
+)
+def test_input_that_the_model_cannot_take_is_refused(bert, call, message):
+    with pytest.raises(UserError) as caught:
+        call(bert)
+    assert message in str(caught.value)
+
+
+def test_a_step_folder_opens_like_its_run(folders, bert):
+    step = bertjax.load(folders / "run" / "checkpoints" / "4")
+    assert step.step == bert.step == 4
+    ids = np.arange(8)[None]
+    np.testing.assert_array_equal(step.apply(ids).mlm_logits, bert.apply(ids).mlm_logits)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        bertjax.load(tmp_path)
+
+
+def test_evaluate_repeats_the_figures_of_the_run(folders, capsys):
+    run = str(folders / "run")
+    assert main(["evaluate", run, "--data", str(folders / "data"), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    summary = json.loads((folders / "run" / "summary.json").read_text())
+    for name in ("mlm_loss", "mlm_accuracy", "nsp_accuracy", "examples"):
+        assert figures[name] == pytest.approx(summary[f"validation_{name}"], rel=1e-5)
+
+
+def test_evaluate_takes_raw_text_and_drops_none_of_it(folders, capsys, tmp_path):
+    line = "one two three four five six seven eight nine ten eleven twelve.\n"
+    corpus = tmp_path / "same.txt"
+    corpus.write_text("\n".join([line * 3] * 12))
+    run = str(folders / "run")
+    assert main(["evaluate", run, "--corpus", str(corpus), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["examples"] >= 12
+    assert figures["mlm_loss"] > 0
+
+
+def test_evaluate_refuses_data_of_another_tokenizer(folders, capsys, tmp_path):
+    corpus = write_corpus(tmp_path / "text.txt", made_up_documents(60, seed=5))
+    prepare(small_settings(corpus, tmp_path / "data"), silent)
+    assert main(["evaluate", str(folders / "run"), "--data", str(tmp_path / "data")]) == 2
+    assert "another tokenizer" in capsys.readouterr().err
+
+
+def test_fill_mask_prints_json(folders, capsys):
+    run = str(folders / "run")
+    assert main(["fill-mask", run, "a [MASK] b", "--top-k", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [len(mask) for mask in found["masks"]] == [2]
