@@ -1,6 +1,7 @@
 """`bertjax.load`: a checkpoint opened for use, with its config, tokenizer and weights."""
 
 import functools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ class Bert:
         token_ids = np.asarray(token_ids, np.int32)
         if pair_ids is None:
             pair_ids = np.ones_like(token_ids) if attention_mask is None else attention_mask
+            if np.any(np.diff(pair_ids) > 0):
+                raise UserError("attention_mask: padding must stand at the end of a row")
         pair_ids = np.asarray(pair_ids, np.int32)
         segment_ids = np.zeros_like(token_ids) if segment_ids is None else segment_ids
         segment_ids = np.asarray(segment_ids, np.int32)
@@ -140,8 +143,13 @@ def load(path: str | Path) -> Bert:
     from bertjax.train.checkpoint import load_params
 
     run = _run_folder(path)
-    config = from_json((run / "config.json").read_text(), str(run / "config.json"))
-    tokenizer = load_tokenizer(run / "tokenizer")
+    config = from_json((run / "config.json").read_bytes(), str(run / "config.json"))
+    with (
+        tempfile.TemporaryDirectory() as local
+    ):  # the run may be gs://, which libraries cannot open
+        for file in (run / "tokenizer").iterdir():
+            Path(local, file.name).write_bytes(file.read_bytes())
+        tokenizer = load_tokenizer(local)
     params, step = load_params(path)
     return Bert(config.model, tokenizer, params, config, step)
 

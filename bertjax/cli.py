@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"bertjax: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bertjax: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         sys.stdout = None  # the reader went away (`| head`): nothing to say, nobody to say it to
         return 1
@@ -99,8 +102,8 @@ def _add_prepare(commands: Any) -> None:
     parser.add_argument(
         "--tokenizer",
         default="wordpiece",
-        metavar="wordpiece|sentencepiece|PATH",
-        help="train one, or load a vocab.txt, a SentencePiece .model or a tokenizer folder",
+        metavar="KIND|PATH",
+        help="wordpiece, sentencepiece or sentencepiece:bpe trains one; or load a vocab.txt, a SentencePiece .model or a tokenizer folder",
     )
     parser.add_argument("--vocab-size", type=int, default=30_000, help="pieces (default 30000)")
     parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
@@ -198,13 +201,14 @@ def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
 
-    join_processes()
-    initial_params = None
-    if parsed.init:
+    def initial_params() -> tuple[Any, str]:
         from bertjax.api import load
 
-        initial_params = load(parsed.init).params
-    pretrain(config, parsed.data, parsed.folder, initial_params=initial_params)
+        bert = load(parsed.init)
+        return bert.params, bert.tokenizer.digest
+
+    join_processes()
+    pretrain(config, parsed.data, parsed.folder, initial_params if parsed.init else None)
 
 
 def _evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -258,6 +262,10 @@ def _choose_platform() -> None:
     present = any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in _ACCELERATORS)
     if not present:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        from bertjax.train.host_memory import keep_freed_memory
+
+        keep_freed_memory()
 
 
 def _set_determinism(deterministic: bool) -> None:

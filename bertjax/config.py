@@ -1,4 +1,4 @@
-"""Every setting of an experiment: typed, frozen, overridable from the command line, JSON both ways.
+"""Reading an experiment's settings: from a Python file, the command line, and JSON both ways.
 
 A config file is Python that defines `get_config() -> Config`; its docstring tells the command, the
 hardware, the expected time and result. `--section.field=value` changes one field; a mistyped name
@@ -12,153 +12,62 @@ import inspect
 import json
 import types
 import typing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from bertjax.errors import UserError
+from bertjax.settings import (
+    Config,
+    DataConfig,
+    MaskingConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Phase,
+    TrainConfig,
+    phases,
+    total_steps,
+    validate,
+    with_steps,
+)
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "MaskingConfig",
+    "MeshConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Phase",
+    "TrainConfig",
+    "apply_override",
+    "from_json",
+    "load_config",
+    "phases",
+    "to_json",
+    "total_steps",
+    "validate",
+    "with_steps",
+]
 
 FORMAT_VERSION = 1
 _UNIONS = (types.UnionType, typing.Union)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The encoder. Defaults are BERT-base (Devlin et al. 2018, section 3)."""
-
-    num_layers: int = 12
-    hidden_size: int = 768
-    num_heads: int = 12
-    intermediate_size: int = 3072
-    vocab_size: int | None = None  # None: the size of the data's tokenizer
-    max_length: int = 512
-    num_segments: int = 2
-    dropout: float = 0.1
-    layer_norm_epsilon: float = 1e-12
-    initializer_range: float = 0.02
-    remat: bool = False  # recompute each layer in the backward pass: less memory, a quarter slower
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """How token shards become batches."""
-
-    length: int = 128
-    pairs: Literal["nsp", "sop", "none"] = "nsp"
-    packing: bool = True
-    short_sequence_probability: float = 0.1  # create_pretraining_data.py, short_seq_prob
-
-
-@dataclass(frozen=True)
-class MaskingConfig:
-    """Which tokens are predicted. Evaluation always masks 15% single tokens with a fixed key."""
-
-    rate: float = 0.15
-    unit: Literal["token", "whole_word", "span"] = "token"
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Defaults are BERT's (Devlin et al. 2018, appendix A.2)."""
-
-    name: Literal["adamw", "lamb"] = "adamw"
-    learning_rate: float = 1e-4
-    warmup_steps: int = 10_000
-    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # once over all phases
-    decay_share: float = 0.1  # wsd only: the share of the steps spent decaying to 0
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-6
-
-
-@dataclass(frozen=True)
-class MeshConfig:
-    """Devices as a grid; -1 takes all that are left."""
-
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training with its own sequence length, batch size and learning rate."""
-
-    steps: int
-    length: int
-    batch_size: int
-    learning_rate: float
-    warmup_steps: int
-    reset_optimizer: bool = False
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long, how large, and how often to look."""
-
-    steps: int | None = None  # None: the sum of the phases; a number scales phases in proportion
-    batch_size: int = 256  # rows over all devices, whatever the accumulation
-    seed: int = 0
-    compute_dtype: Literal["float32", "bfloat16"] | None = None  # None: float32 on CPU only
-    accumulation: int = 1
-    log_every: int = 100
-    evaluate_every: int = 10_000
-    checkpoint_every: int = 10_000
-    keep_checkpoints: int = 3
-    deterministic: bool = False  # bit-identical on GPU too, at a cost
-    phases: tuple[Phase, ...] = ()
-
-
-@dataclass(frozen=True)
-class Config:
-    """One experiment."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-def phases(config: Config) -> tuple[Phase, ...]:
-    """The phases of a run in order: the config's own, or the single one its fields describe.
-
-    With both `train.steps` and `train.phases`, every phase keeps its share of the steps.
-    """
-    train = config.train
-    if not train.phases:
-        if train.steps is None:
-            raise UserError("train.steps is not set: give the number of steps, or train.phases")
-        rate, warmup = config.optimizer.learning_rate, config.optimizer.warmup_steps
-        return (Phase(train.steps, config.data.length, train.batch_size, rate, warmup),)
-    total = sum(phase.steps for phase in train.phases)
-    if train.steps is None or train.steps == total:
-        return train.phases
-    ends, done = [], 0
-    for phase in train.phases:
-        done += phase.steps
-        ends.append(round(done * train.steps / total))
-    return tuple(
-        dataclasses.replace(
-            phase,
-            steps=end - start,
-            warmup_steps=round(phase.warmup_steps * train.steps / total),
-        )
-        for phase, start, end in zip(train.phases, [0, *ends], ends, strict=False)
-        if end > start
-    )
-
-
-def total_steps(config: Config) -> int:
-    """Steps of the whole run, over all phases."""
-    return sum(phase.steps for phase in phases(config))
+# What every phase says for itself: given on the command line, these describe a run without phases.
+_PLAIN = {
+    "data.length",
+    "train.batch_size",
+    "optimizer.learning_rate",
+    "optimizer.warmup_steps",
+}
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """Reads `get_config()` of a Python file (or a run's `config.json`) and applies overrides.
+
+    Where the config has phases, overriding a field that they hold too (`data.length`,
+    `train.batch_size`, `optimizer.learning_rate`, `optimizer.warmup_steps`) drops them: the run
+    then has the one phase that these fields describe, of as many steps. An override of
+    `train.phases` replaces them, and the steps with them.
 
     Args:
         path: the file; a bare name such as `tiny` is looked up in `configs/` too. Arguments of
@@ -166,17 +75,17 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         overrides: strings of the form `--section.field=value`.
 
     Raises:
-        UserError: no such file, no `get_config`, or a bad override.
+        UserError: no such file, one that is no config, or a bad override.
     """
     name, _, arguments = str(path).partition(":")
     file = _find_config(Path(name))
     if file.suffix == ".json":
-        config = from_json(file.read_text(), str(file))
+        config = from_json(file.read_bytes(), str(file))
     else:
         config = _call_get_config(file, arguments)
     for text in overrides:
         config = apply_override(config, text)
-    return config
+    return _settle_phases(config, {_override_name(text) for text in overrides})
 
 
 def apply_override(config: Config, text: str) -> Config:
@@ -184,7 +93,23 @@ def apply_override(config: Config, text: str) -> Config:
     name, equals, value = text.removeprefix("--").partition("=")
     if not text.startswith("--") or not equals:
         raise UserError(f"cannot read the option {text!r}: write --section.field=value")
-    return _replace(config, name.replace("-", "_"), value, name)
+    return _replace(config, _override_name(text), value, name)
+
+
+def _override_name(text: str) -> str:
+    return text.removeprefix("--").partition("=")[0].replace("-", "_")
+
+
+def _settle_phases(config: Config, overridden: set[str]) -> Config:
+    """What overrides of single fields mean for the phases; see `load_config`."""
+    train = config.train
+    if "train.phases" in overridden:
+        if "train.steps" not in overridden and train.phases:
+            train = dataclasses.replace(train, steps=None)
+    elif overridden & _PLAIN and train.phases:
+        steps = sum(phase.steps for phase in train.phases) if train.steps is None else train.steps
+        train = dataclasses.replace(train, steps=steps, phases=())
+    return dataclasses.replace(config, train=train)
 
 
 def to_json(config: Config) -> str:
@@ -193,11 +118,11 @@ def to_json(config: Config) -> str:
     return json.dumps(head | dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str, origin: str) -> Config:
+def from_json(text: str | bytes, origin: str) -> Config:
     """Reads what `to_json` wrote; `origin` names the file in error messages."""
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not UTF-8
         raise UserError(f"{origin}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{origin}: not a config (expected a JSON object)")
@@ -208,74 +133,15 @@ def from_json(text: str, origin: str) -> Config:
     return _build(Config, values, origin)
 
 
-def validate(config: Config) -> None:
-    """Refuses settings that cannot work, before anything is compiled; raises UserError."""
-    model, train, optimizer = config.model, config.train, config.optimizer
-    positive = {
-        "model.num_layers": model.num_layers,
-        "model.hidden_size": model.hidden_size,
-        "model.num_heads": model.num_heads,
-        "model.intermediate_size": model.intermediate_size,
-        "model.max_length": model.max_length,
-        "train.accumulation": train.accumulation,
-        "train.log_every": train.log_every,
-        "train.evaluate_every": train.evaluate_every,
-        "train.checkpoint_every": train.checkpoint_every,
-        "train.keep_checkpoints": train.keep_checkpoints,
-        "optimizer.clip_norm": optimizer.clip_norm,
-        "optimizer.learning_rate": optimizer.learning_rate,
-    }
-    for name, value in positive.items():
-        if not value > 0:
-            raise UserError(f"{name}={value}: must be greater than 0")
-    if train.steps is not None and train.steps < 0:
-        raise UserError(f"train.steps={train.steps}: must not be negative")
-    if model.hidden_size % model.num_heads:
-        raise UserError(
-            f"model.hidden_size={model.hidden_size} is not divisible by "
-            f"model.num_heads={model.num_heads}"
-        )
-    for name, value in {
-        "model.dropout": model.dropout,
-        "data.short_sequence_probability": config.data.short_sequence_probability,
-        "optimizer.weight_decay": optimizer.weight_decay,
-    }.items():
-        if not 0 <= value < 1:
-            raise UserError(f"{name}={value}: must be at least 0 and below 1")
-    if not 0 < config.masking.rate < 1:
-        raise UserError(f"masking.rate={config.masking.rate}: must lie between 0 and 1")
-    if not 0 < optimizer.decay_share <= 1:
-        raise UserError(f"optimizer.decay_share={optimizer.decay_share}: must lie in (0, 1]")
-    for phase in phases(config):
-        _validate_phase(phase, config)
-
-
-def _validate_phase(phase: Phase, config: Config) -> None:
-    if phase.length > config.model.max_length:
-        raise UserError(
-            f"sequences of length {phase.length} (data.length) do not fit "
-            f"model.max_length={config.model.max_length} positions"
-        )
-    if phase.length < 16:
-        raise UserError(f"data.length={phase.length}: must be at least 16")
-    if phase.batch_size < 1 or phase.batch_size % config.train.accumulation:
-        raise UserError(
-            f"train.batch_size={phase.batch_size} is not divisible by "
-            f"train.accumulation={config.train.accumulation}"
-        )
-    if not 0 <= phase.warmup_steps <= max(phase.steps, 0) and config.train.phases:
-        raise UserError(
-            f"a phase of {phase.steps} steps cannot warm up for {phase.warmup_steps}; "
-            "lower its warmup_steps"
-        )
-
-
 def _call_get_config(file: Path, arguments: str) -> Config:
     spec = importlib.util.spec_from_file_location(f"bertjax_config_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file}: not a config; expected a Python file or a run's config.json")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"{file}: line {error.lineno}: {error.msg}") from error
     if not hasattr(module, "get_config"):
         raise UserError(f"{file}: no get_config() in it; a config file defines one")
     parameters = inspect.signature(module.get_config).parameters
@@ -288,7 +154,10 @@ def _call_get_config(file: Path, arguments: str) -> Config:
                 + (", ".join(f"{known}=..." for known in parameters) or "no arguments")
             )
         values[name] = _convert(typing.get_type_hints(module.get_config)[name], text, name)
-    return module.get_config(**values)
+    config = module.get_config(**values)
+    if not isinstance(config, Config):
+        raise UserError(f"{file}: get_config() returned {config!r}, not a bertjax.config.Config")
+    return config
 
 
 def _find_config(path: Path) -> Path:

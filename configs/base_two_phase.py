@@ -18,5 +18,8 @@ def get_config() -> Config:
         Phase(steps=900_000, length=128, batch_size=256, learning_rate=1e-4, warmup_steps=10_000),
         Phase(steps=100_000, length=512, batch_size=256, learning_rate=1e-4, warmup_steps=0),
     )
-    train = dataclasses.replace(config.train, steps=None, phases=phases)
-    return dataclasses.replace(config, train=train)
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, length=128),
+        train=dataclasses.replace(config.train, phases=phases),
+    )

@@ -20,8 +20,12 @@ def get_config() -> Config:
             initializer_range=0.05,
         ),
         data=DataConfig(length=128),
-        optimizer=OptimizerConfig(weight_decay=0.0, beta2=0.98, schedule="linear"),
+        optimizer=OptimizerConfig(
+            learning_rate=1e-3, warmup_steps=100, weight_decay=0.0, beta2=0.98, schedule="linear"
+        ),
         train=TrainConfig(
+            steps=4000,  # the sum of the phases
+            batch_size=24,
             phases=(
                 Phase(700, length=16, batch_size=128, learning_rate=1e-3, warmup_steps=100),
                 Phase(300, length=32, batch_size=64, learning_rate=1e-3, warmup_steps=20),

@@ -18,16 +18,25 @@ def get_config() -> Config:
             initializer_range=0.05,
         ),
         data=DataConfig(length=128),
-        optimizer=OptimizerConfig(weight_decay=0.0, beta2=0.98, schedule="constant"),
+        optimizer=OptimizerConfig(
+            learning_rate=1.5e-3,
+            warmup_steps=100,
+            schedule="wsd",
+            decay_share=0.35,
+            weight_decay=0.0,
+            beta2=0.98,
+        ),
         train=TrainConfig(
+            steps=5200,  # the sum of the phases
+            batch_size=16,
             phases=(
                 Phase(800, length=16, batch_size=128, learning_rate=1.5e-3, warmup_steps=100),
                 Phase(250, length=32, batch_size=64, learning_rate=1.5e-3, warmup_steps=20),
                 Phase(250, length=64, batch_size=32, learning_rate=1.5e-3, warmup_steps=20),
-                Phase(4700, length=128, batch_size=16, learning_rate=1.5e-3, warmup_steps=20),
+                Phase(3900, length=128, batch_size=16, learning_rate=1.5e-3, warmup_steps=20),
             ),
             log_every=50,
-            evaluate_every=500,
+            evaluate_every=400,
             checkpoint_every=1000,
         ),
     )

@@ -18,8 +18,7 @@ find_python() {
 }
 
 prepare_environment() {
-    local python version constraints wanted extras
-    extras=$(IFS=,; echo "$*")
+    local python version constraints wanted extra missing=()
     if [[ -x .venv/bin/python ]]; then
         python=.venv/bin/python
     else
@@ -29,13 +28,20 @@ prepare_environment() {
     constraints=scripts/constraints/3.12.txt
     [[ $version == 3.11 ]] && constraints=scripts/constraints/3.11.txt
 
-    wanted="$extras $(cat setup.cfg pyproject.toml "$constraints" | cksum) $PWD"
-    if [[ -f .venv/installed && $(cat .venv/installed) == "$wanted" ]]; then
+    # .venv/installed holds a line that changes with what is wanted, and one line per extra.
+    wanted="$(cat setup.cfg pyproject.toml "$constraints" | cksum) $PWD"
+    if ! grep -qsxF "$wanted" .venv/installed; then
+        rm -f .venv/installed
+    fi
+    for extra in base "$@"; do
+        grep -qsx "$extra" .venv/installed || missing+=("$extra")
+    done
+    if [[ ${#missing[@]} -eq 0 ]]; then
         return
     fi
     echo "Setting up .venv with Python $version (once; a few minutes)"
     [[ -x .venv/bin/python ]] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint "$constraints" --editable ".${extras:+[$extras]}"
-    echo "$wanted" > .venv/installed
+        --constraint "$constraints" --editable ".[$(IFS=,; echo "$*")]"
+    printf '%s\n' "$wanted" base "$@" > .venv/installed
 }

@@ -17,3 +17,14 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+
+def pytest_sessionfinish(session):
+    """Fails a run that must compare with PyTorch (scripts/test.sh, Python 3.11) and did not."""
+    if not os.environ.get("BERTJAX_REQUIRE_PARITY"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    if any("torch" in reason or "transformers" in reason for reason in reasons):
+        reporter.write_line("parity tests were skipped where they must run")
+        session.exitstatus = 1

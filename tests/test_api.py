@@ -120,6 +120,7 @@ def test_next_sentence_is_the_first_class_of_the_head(bert):
         (lambda bert: bert.apply([[-1]]), "token_ids must lie between 0 and"),
         (lambda bert: bert.apply([[1]], [[2]]), "segment_ids must lie between 0 and 1"),
         (lambda bert: bert.apply([[1, 2]], [[0]]), "must share one shape"),
+        (lambda bert: bert.apply([[1, 2]], attention_mask=[[0, 1]]), "padding must stand at the"),
     ],
 )
 def test_input_that_the_model_cannot_take_is_refused(bert, call, message):

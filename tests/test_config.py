@@ -7,6 +7,7 @@ import pytest
 
 from bertjax.config import (
     Config,
+    DataConfig,
     ModelConfig,
     Phase,
     TrainConfig,
@@ -17,6 +18,7 @@ from bertjax.config import (
     to_json,
     total_steps,
     validate,
+    with_steps,
 )
 from bertjax.errors import UserError
 
@@ -31,6 +33,18 @@ def test_every_config_file_is_valid_and_says_how_to_run_it(file):
     config = load_config(file)
     validate(config)
     assert "bertjax pretrain configs/" in file.read_text()
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_a_config_with_phases_takes_their_steps_and_makes_sense_without_them(file):
+    config = load_config(file)
+    if config.train.phases:
+        assert phases(config) == config.train.phases
+        plain = load_config(file, [f"--data.length={config.data.length}"])
+        assert plain.train.phases == ()
+        assert total_steps(plain) == total_steps(config)
+        validate(plain)
+        assert plain.optimizer.warmup_steps < total_steps(plain) / 10
 
 
 def test_the_published_sizes():
@@ -110,7 +124,19 @@ def test_a_mistyped_override_is_refused_with_help(text, message):
         (["--masking.rate=0"], "masking.rate=0.0"),
         (["--optimizer.clip_norm=0"], "optimizer.clip_norm=0.0"),
         (["--optimizer.learning_rate=nan"], "optimizer.learning_rate=nan"),
+        (["--optimizer.learning_rate=inf"], "optimizer.learning_rate=inf"),
+        (["--optimizer.warmup_steps=-1"], "optimizer.warmup_steps=-1"),
+        (["--optimizer.beta1=1"], "optimizer.beta1=1.0"),
+        (["--optimizer.beta2=-0.1"], "optimizer.beta2=-0.1"),
+        (["--optimizer.epsilon=0"], "optimizer.epsilon=0.0"),
+        (["--model.vocab_size=-5"], "model.vocab_size=-5"),
+        (["--model.num_segments=0"], "model.num_segments=0"),
+        (["--model.num_segments=1"], "data.pairs=nsp needs 2"),
+        (["--model.layer_norm_epsilon=0"], "model.layer_norm_epsilon=0.0"),
+        (["--model.initializer_range=-1"], "model.initializer_range=-1.0"),
         (["--train.steps=none"], "train.steps is not set"),
+        (["--train.steps=0"], "train.steps=0"),
+        (["--train.batch_size=0"], "train.batch_size=0"),
         (["--data.length=8"], "must be at least 16"),
     ],
 )
@@ -121,6 +147,64 @@ def test_settings_that_cannot_work_are_refused(overrides, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "train.phases[1].steps=0"),
+        ({"steps": -3}, "train.phases[1].steps=-3"),
+        ({"learning_rate": -1.0}, "train.phases[1].learning_rate=-1.0"),
+        ({"length": 8}, "train.phases[1].length=8"),
+        ({"length": 1024}, "do not fit model.max_length=512"),
+        ({"batch_size": 0}, "train.phases[1].batch_size=0"),
+        ({"warmup_steps": 101}, "a phase of 100 steps cannot warm up for 101"),
+    ],
+)
+def test_a_phase_that_cannot_work_is_refused_by_its_number(values, message):
+    first, second = TWO_PHASES.train.phases
+    bad = TrainConfig(phases=(first, dataclasses.replace(second, **values)))
+    with pytest.raises(UserError) as caught:
+        validate(Config(train=bad))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_phases_without_any_step_are_refused(steps):
+    nothing = Phase(0, 128, 32, 1e-3, 0)
+    with pytest.raises(UserError, match="steps=0"):
+        validate(Config(train=TrainConfig(steps=steps, phases=(nothing,))))
+
+
+def test_the_length_of_validation_is_checked_beside_phases():
+    with pytest.raises(UserError, match=r"data\.length=1024"):
+        validate(dataclasses.replace(TWO_PHASES, data=DataConfig(length=1024)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:", "line 1: invalid syntax"),
+        ("x = 1", "no get_config"),
+        ("def get_config():\n    pass", "returned None"),
+    ],
+)
+def test_a_file_that_gives_no_config_is_refused(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_config(tmp_path / "mine.py")
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("text")
+    with pytest.raises(UserError, match="expected a Python file"):
+        load_config(tmp_path / "README.md")
+
+
+def test_a_config_json_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'{"format_version": "\xff"}')
+    with pytest.raises(UserError, match="not valid JSON"):
+        load_config(tmp_path / "config.json")
+
+
 def test_a_config_that_is_not_there_is_refused_with_the_nearest_name():
     with pytest.raises(UserError, match=r"did you mean configs/large\.py"):
         load_config("configs/lagre.py")
@@ -129,6 +213,56 @@ def test_a_config_that_is_not_there_is_refused_with_the_nearest_name():
 def test_a_single_phase_comes_from_the_plain_fields():
     config = Config(train=TrainConfig(steps=7, batch_size=4))
     assert phases(config) == (Phase(7, 128, 4, 1e-4, 10_000),)
+
+
+@pytest.fixture
+def two_phases(tmp_path):
+    """A config file with phases, and plain fields beside them."""
+    (tmp_path / "config.json").write_text(to_json(TWO_PHASES))
+    return tmp_path / "config.json"
+
+
+@pytest.mark.parametrize(
+    ("override", "phase"),
+    [
+        ("--data.length=64", Phase(1000, 64, 256, 1e-4, 10_000)),
+        ("--train.batch-size=8", Phase(1000, 128, 8, 1e-4, 10_000)),
+        ("--optimizer.learning_rate=1", Phase(1000, 128, 256, 1.0, 10_000)),
+        ("--optimizer.warmup_steps=7", Phase(1000, 128, 256, 1e-4, 7)),
+    ],
+)
+def test_overriding_what_phases_say_themselves_makes_one_phase_of_the_plain_fields(
+    two_phases, override, phase
+):
+    assert phases(load_config(two_phases, [override])) == (phase,)
+
+
+def test_other_overrides_leave_the_phases(two_phases):
+    config = load_config(two_phases, ["--optimizer.beta1=0.8", "--data.packing=false"])
+    assert phases(config) == TWO_PHASES.train.phases
+
+
+def test_an_override_of_the_phases_brings_its_own_steps_and_wins():
+    text = '[{"steps": 5, "length": 64, "batch_size": 8, "learning_rate": 1, "warmup_steps": 0}]'
+    config = load_config("base_two_phase", [f"--train.phases={text}", "--data.length=64"])
+    assert phases(config) == (Phase(5, 64, 8, 1.0, 0),)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1000, [900, 100]), (1500, [900, 600]), (901, [900, 1]), (900, [900]), (50, [50])],
+)
+def test_a_run_that_goes_on_to_other_steps_changes_its_last_phase_alone(steps, expected):
+    config = with_steps(TWO_PHASES, steps)
+    assert [phase.steps for phase in config.train.phases] == expected
+    assert phases(config) == config.train.phases
+    assert total_steps(config) == steps
+    validate(config)
+
+
+def test_a_run_without_phases_goes_on_without_them():
+    config = Config(train=TrainConfig(steps=7))
+    assert with_steps(config, 9) == Config(train=TrainConfig(steps=9))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10, 999, 1000, 5000])

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bertjax"
 ORDER = (
     ("errors", "progress"),
+    ("settings",),
     ("config",),
     ("text",),
     ("data",),

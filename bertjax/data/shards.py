@@ -34,7 +34,12 @@ def read_manifest(data_folder: str | Path) -> dict[str, Any]:
             f"{file}: format_version {version}, this version reads {FORMAT_VERSION}; "
             "run bertjax prepare again"
         )
-    return manifest
+    match manifest:
+        case {"tokenizer": {"digest": str()}, "splits": dict(), "digest": str()}:
+            return manifest
+    raise UserError(
+        f"{file} is damaged (it lacks tokenizer, splits or digest); run bertjax prepare again"
+    )
 
 
 class ShardedDocuments:
@@ -102,7 +107,13 @@ def open_split(data_folder: str | Path, split: str) -> ShardedDocuments:
     for file in [folder / "token_counts.npy", *files]:
         if not file.is_file():
             raise UserError(f"{file} is missing; copy the folder again or run bertjax prepare")
-    token_counts = np.load(folder / "token_counts.npy", allow_pickle=False)
-    if len(token_counts) != sum(counts):
+    try:
+        token_counts = np.load(folder / "token_counts.npy", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(
+            f"{folder}: token_counts.npy is damaged ({error}); copy the folder again or run "
+            "bertjax prepare again"
+        ) from error
+    if token_counts.shape != (sum(counts),):
         raise UserError(f"{folder}: token_counts.npy does not fit manifest.json")
     return ShardedDocuments(files, counts, token_counts)

@@ -102,11 +102,22 @@ def sentence_mode(source: Source, setting: str) -> "SentenceMode":
 
 
 def fingerprint(source: Source) -> str:
-    """A digest of the names, sizes and times of a source's files: it changes when they do."""
-    digest = hashlib.sha256(source.spec.encode())
+    """A digest of what a source holds: it changes when the text does, not when files are copied.
+
+    Files are read whole, as they lie on disk. `python-docs` counts by its text, a prepared
+    `tfds:` set by its name, version and the sizes of its parts.
+
+    Raises:
+        UserError: a file cannot be read, or there is no such set.
+    """
+    digest = hashlib.sha256(f"{source.spec}\0{_external_version(source.spec)}".encode())
     for file in source.files:
-        status = file.stat()
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        try:
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+        digest.update(f"{file}\0{content}\n".encode())
     return digest.hexdigest()
 
 
@@ -177,6 +188,19 @@ def _external_texts(spec: str) -> Iterable[str]:
     from bertjax.text import tfds_source
 
     return tfds_source.texts(spec)
+
+
+def _external_version(spec: str) -> str:
+    """What identifies the text of a source that is not files, "" for files."""
+    if spec == "python-docs":
+        from bertjax.text import python_docs
+
+        return python_docs.version()
+    if spec.startswith("tfds:"):
+        from bertjax.text import tfds_source
+
+        return tfds_source.version(spec)
+    return ""
 
 
 @functools.cache

@@ -59,6 +59,8 @@ class LineCounter:
         """Counts a document's lines, each once however often the document repeats it."""
         hashes = line_hashes(lines)
         hashes = hashes[hashes != 0]
+        if not hashes.size:
+            return
         entries = np.empty(hashes.size, _ENTRY)
         entries["line"] = hashes
         entries["document"] = document[0]

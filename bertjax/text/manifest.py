@@ -13,6 +13,7 @@ from bertjax.text.tokenizer import Tokenizer
 def make_manifest(
     settings: PrepareSettings,
     scanned: Sequence[dict[str, Any]],
+    fingerprints: Sequence[str],
     chunks: Sequence[dict[str, Any]],
     splits: dict[str, dict[str, Any]],
     duplicate_documents: int,
@@ -23,24 +24,23 @@ def make_manifest(
     Args:
         settings: what it was made from.
         scanned: what the first pass counted, per source.
+        fingerprints: of the sources.
         chunks: what tokenizing counted, per chunk.
         splits: the entries that `merge_split` gave.
         duplicate_documents: how many were dropped.
         tokenizer: the tokenizer beside it.
     """
     sources = [
-        {**source, **_source_counts([c for c in chunks if c["source"] == place], tokenizer)}
+        {
+            **source,
+            "fingerprint": fingerprints[place],
+            **_source_counts([c for c in chunks if c["source"] == place], tokenizer),
+        }
         for place, source in enumerate(scanned)
     ]
     tokens = {split: entry["tokens"] for split, entry in splits.items()}
-    content = {
-        "format_version": FORMAT_VERSION,
-        "tokenizer": tokenizer_entry(tokenizer),
-        "splits": splits,
-    }
     return {
-        **content,
-        "digest": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+        **content_entries(splits, tokenizer),
         "settings": recorded(settings),
         "sources": sources,
         "dropped": {
@@ -51,14 +51,19 @@ def make_manifest(
     }
 
 
-def tokenizer_entry(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What identifies a tokenizer."""
-    return {
-        "kind": tokenizer.kind,
-        "vocab_size": tokenizer.vocab_size,
-        "digest": tokenizer.digest,
-        "cased": tokenizer.cased,
+def content_entries(splits: dict[str, dict[str, Any]], tokenizer: Tokenizer) -> dict[str, Any]:
+    """What every reader needs, and the digest over it that identifies DATA."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "tokenizer": {
+            "kind": tokenizer.kind,
+            "vocab_size": tokenizer.vocab_size,
+            "digest": tokenizer.digest,
+            "cased": tokenizer.cased,
+        },
+        "splits": splits,
     }
+    return {**content, "digest": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
 def _source_counts(chunks: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> dict[str, Any]:

@@ -11,6 +11,7 @@ after any interruption. Memory is bounded whatever the corpus size.
 """
 
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,11 @@ from bertjax.text.workers import map_unordered
 __all__ = ["PrepareSettings", "describe", "prepare", "tokenize_corpus"]
 
 Report = Callable[[str, int, int | None, str], None]
+_TRAINERS: dict[str, Callable[[Iterator[str], int, bool], Tokenizer]] = {
+    "wordpiece": train_wordpiece,
+    "sentencepiece": train_sentencepiece,
+    "sentencepiece:bpe": functools.partial(train_sentencepiece, model_type="bpe"),
+}
 _MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES, _CHUNKS = 1 << 20, 16 << 20, 1024
 _MEASURED_LINES = 5_000
 _SPARE_DISK = 1.1
@@ -87,60 +93,69 @@ def prepare(settings: PrepareSettings, progress: Report | None = None) -> dict[s
 
 def _prepare(settings: PrepareSettings, progress: Report) -> dict[str, Any]:
     check_settings(settings)
-    if (manifest := finished_manifest(settings)) is not None:
+    given = None
+    if settings.tokenizer not in _TRAINERS:
+        given = load_tokenizer(settings.tokenizer, settings.cased or None)
+    if (manifest := finished_manifest(settings, given)) is not None:
         documents = sum(split["documents"] for split in manifest["splits"].values())
         progress("already prepared", documents, documents, "document")
         return manifest
     sources = [open_source(spec) for spec in settings.corpora]
     work = open_output(settings.output, sources)
-    open_state(work, settings, sources)
+    fingerprints = open_state(work, settings, sources, given)
 
     def on_documents(done: int) -> None:
         progress("reading", done, None, "document")
 
     with discarded_on_user_error(work):
         scanned = scan(sources, settings.sentences, work, on_documents)
-        tokenizer = _tokenizer(settings, work, progress)
-        text_bytes = sum(source["bytes"] for source in scanned)
-        _check_disk(work, text_bytes, tokenizer)
+        tokenizer = _tokenizer(settings, given, work, progress)
+    text_bytes = sum(source["bytes"] for source in scanned)
+    _check_disk(work, text_bytes, tokenizer)
     sharding = plan_sharding(text_bytes, settings.validation)
     chunks = _tokenize(settings, sources, scanned, sharding, work, progress)
     with discarded_on_user_error(work):
         splits, duplicates = _merge(sharding, len(chunks), work, progress)
-    manifest = make_manifest(settings, scanned, chunks, splits, duplicates, tokenizer)
+    manifest = make_manifest(settings, scanned, fingerprints, chunks, splits, duplicates, tokenizer)
     _finish(Path(settings.output), manifest, work)
     return manifest
 
 
-def _tokenizer(settings: PrepareSettings, work: Path, progress: Report) -> Tokenizer:
+def _tokenizer(
+    settings: PrepareSettings, given: Tokenizer | None, work: Path, progress: Report
+) -> Tokenizer:
     """The tokenizer of this DATA: made once, then loaded from the work folder."""
     folder = work / "tokenizer"
     if not folder.exists():
         progress("making the tokenizer", 0, 1, "tokenizer")
-        trainers = {"wordpiece": train_wordpiece, "sentencepiece": train_sentencepiece}
-        if train := trainers.get(settings.tokenizer):
+        tokenizer = given
+        if tokenizer is None:
             sample = read_sample(work / "sample.txt")
-            tokenizer = train(sample, settings.vocab_size, settings.cased)
-        else:
-            tokenizer = load_tokenizer(settings.tokenizer, settings.cased or None)
+            tokenizer = _TRAINERS[settings.tokenizer](sample, settings.vocab_size, settings.cased)
         write_whole(folder, tokenizer.save)
         progress("making the tokenizer", 1, 1, "tokenizer")
     return load_tokenizer(folder)
 
 
 def _check_disk(work: Path, text_bytes: int, tokenizer: Tokenizer) -> None:
-    """Refuses to start what will not fit: chunks and shards lie on disk at the same time."""
+    """Refuses to start what will not fit: chunks and shards lie on disk at the same time.
+
+    What is there already, of a run that goes on, is part of the need and stays.
+    """
     lines = list(islice(read_sample(work / "sample.txt"), _MEASURED_LINES))
     sample_bytes = sum(len(line.encode()) + 1 for line in lines)
     rows = encode_sentences(lines, tokenizer)
     record = encode_document(tokenized_document(rows, tokenizer.vocab_size))
     need = int(_SPARE_DISK * 2 * text_bytes * len(record) / max(sample_bytes, 1))
-    done = sum(file.stat().st_size for file in (work / "chunks").glob("*.records"))
-    free = shutil.disk_usage(work).free + done
+    written = [
+        file for part in ("chunks", "train", "validation") for file in (work / part).glob("*")
+    ]
+    free = shutil.disk_usage(work).free + sum(file.stat().st_size for file in written)
     if need > free:
         raise UserError(
             f"--output {work.parent}: needs about {need / 1e9:.1f} GB of free disk, "
-            f"{free / 1e9:.1f} GB are there; choose another disk"
+            f"{free / 1e9:.1f} GB are there; free some and run the command again to go on from "
+            "here, or choose another disk"
         )
 
 

@@ -1,6 +1,6 @@
 """What lies in a DATA folder while it is being made, and whether a run may go on with it.
 
-    DATA/.unfinished/state.json     settings and the corpus's fingerprint
+    DATA/.unfinished/state.json     settings, and fingerprints of corpus and tokenizer
                      scan.json      what the first pass counted
                      repeated.npy   hashes of the lines to drop
                      sample.txt     text to train the tokenizer on
@@ -20,12 +20,15 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.text.corpus import Source, file_bytes, fingerprint, open_source
+from bertjax.text.corpus import Source, fingerprint, open_source
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 PARTS = ("tokenizer", "train", "validation")
@@ -38,7 +41,8 @@ class PrepareSettings:
     Attributes:
         corpora: SPECs of the sources, in order (see `bertjax.text.corpus`).
         output: the DATA folder.
-        tokenizer: "wordpiece" or "sentencepiece" trains one; anything else is a path to load.
+        tokenizer: "wordpiece", "sentencepiece" or "sentencepiece:bpe" trains one; anything else is
+            a path to load.
         vocab_size: pieces of a trained tokenizer.
         cased: whether upper case and accents are kept.
         sentences: "lines" (one sentence per line), "split" (running text), or "auto".
@@ -77,27 +81,39 @@ def check_settings(settings: PrepareSettings) -> None:
         raise UserError(f"--sentences {settings.sentences}: choose auto, lines or split")
 
 
-def finished_manifest(settings: PrepareSettings) -> dict[str, Any] | None:
+def finished_manifest(
+    settings: PrepareSettings, given: "Tokenizer | None"
+) -> dict[str, Any] | None:
     """The manifest of a DATA folder that is complete already.
 
+    Args:
+        settings: what is to be made.
+        given: the tokenizer that `settings` names, None if one is to be trained.
+
     Raises:
-        UserError: it was made with other settings or another text.
+        UserError: it was made with other settings, another text or another tokenizer.
     """
     file = Path(settings.output, "manifest.json")
     if not file.exists():
         return None
     try:
-        manifest = json.loads(file.read_text())
-        made_with, read = manifest["settings"], manifest["sources"]
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        made_with, _ = dict(manifest["settings"]), dict(manifest["splits"])
+        read = {source["spec"]: source["fingerprint"] for source in manifest["sources"]}
+        digest = manifest["tokenizer"]["digest"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: damaged; remove the folder or choose another --output") from error
+        raise UserError(
+            f"{file}: damaged or of another version; remove the folder or choose another --output"
+        ) from error
     _refuse_other_settings(settings, made_with, "is complete and was")
-    for source in read:
-        if file_bytes(open_source(source["spec"])) != source["file_bytes"]:
-            raise UserError(
-                f"--output {settings.output} is complete, but {source['spec']} has changed since; "
-                "choose another folder or remove this one"
-            )
+    changed = [spec for spec, before in read.items() if fingerprint(open_source(spec)) != before]
+    if given is not None and given.digest != digest:
+        changed.append(settings.tokenizer)
+    if changed:
+        raise UserError(
+            f"--output {settings.output} is complete, but {changed[0]} has changed since; "
+            "choose another folder or remove this one"
+        )
     shutil.rmtree(Path(settings.output, ".unfinished"), ignore_errors=True)
     return manifest
 
@@ -161,23 +177,38 @@ def discarded_on_user_error(work: Path) -> Iterator[None]:
         raise
 
 
-def open_state(work: Path, settings: PrepareSettings, sources: Sequence[Source]) -> None:
-    """Records what is being made, or checks that an interrupted run was making the same."""
-    state = {
+def open_state(
+    work: Path, settings: PrepareSettings, sources: Sequence[Source], given: "Tokenizer | None"
+) -> list[str]:
+    """Records what is being made, or checks that an interrupted run was making the same.
+
+    Returns:
+        The fingerprint of each source.
+    """
+    found = read_json(work / "state.json")
+    if found is None:
+        with discarded_on_user_error(work):
+            state = _state(settings, sources, given)
+            write_json(work / "state.json", state)
+        return state["fingerprints"]
+    _refuse_other_settings(settings, found["settings"], "holds an interrupted run")
+    if found != _state(settings, sources, given):
+        raise UserError(
+            f"--output {settings.output}: the corpus or the tokenizer has changed since this run "
+            f"was interrupted; remove {work} to start again"
+        )
+    return found["fingerprints"]
+
+
+def _state(
+    settings: PrepareSettings, sources: Sequence[Source], given: "Tokenizer | None"
+) -> dict[str, Any]:
+    return {
         "format_version": FORMAT_VERSION,
         "settings": recorded(settings),
         "fingerprints": [fingerprint(source) for source in sources],
+        "tokenizer": given.digest if given else None,
     }
-    found = read_json(work / "state.json")
-    if found is None:
-        write_json(work / "state.json", state)
-        return
-    _refuse_other_settings(settings, found["settings"], "holds an interrupted run")
-    if found != state:
-        raise UserError(
-            f"--output {settings.output}: the corpus has changed since this run was interrupted; "
-            f"remove {work} to start again"
-        )
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

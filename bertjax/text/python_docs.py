@@ -1,13 +1,14 @@
 """The corpus that every installation has: the documentation of Python and of what bertjax needs.
 
 Documentation strings are read from source files, nothing is imported. The text depends on the
-Python version and on the versions of the packages; `digest` tells two of them apart.
+Python version and on the versions of the packages: `version` tells them.
 """
 
 import ast
-import hashlib
+import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import sysconfig
 import warnings
@@ -65,12 +66,12 @@ def documents() -> Iterator[str]:
         yield "\n".join(paragraphs)
 
 
-def digest(texts: Iterable[str]) -> str:
-    """SHA-256, in hexadecimal, over documents in order: figures compare only where it is equal."""
-    total = hashlib.sha256()
-    for text in texts:
-        total.update(text.encode() + b"\0")
-    return total.hexdigest()
+def version() -> str:
+    """What the text depends on: the versions of Python and of every package that is read."""
+    distributions = importlib.metadata.packages_distributions()
+    names = sorted({name for package in _PACKAGES for name in distributions.get(package, ())})
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return ", ".join([f"Python {platform.python_version()}", *versions])
 
 
 def documentation_strings(source: str) -> Iterator[str]:

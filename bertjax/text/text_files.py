@@ -6,7 +6,7 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -14,6 +14,7 @@ from bertjax.errors import UserError
 
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
 _BUFFER_BYTES = 1 << 20
+_ZSTD_INPUT_BYTES = 1 << 12  # what is read at once may be a thousand times as long decompressed
 _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
@@ -49,10 +50,44 @@ def _open(path: Path) -> BinaryIO:
     if path.suffix == ".xz":
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, lzma.open(path)), _BUFFER_BYTES))
     if path.suffix == ".zst":
-        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        raw = decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES))
+        return cast(BinaryIO, io.BufferedReader(_ZstdReader(path), _BUFFER_BYTES))
     return path.open("rb", buffering=_BUFFER_BYTES)
+
+
+class _ZstdReader(io.RawIOBase):
+    """The decompressed bytes of a file; the library's own reader takes one cut short for whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._pieces = _zstd_pieces(self._file)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest and (piece := next(self._pieces, None)) is not None:
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _zstd_pieces(file: BinaryIO) -> Iterator[bytes]:
+    decompressor, frame = zstandard.ZstdDecompressor(max_window_size=1 << 31), None
+    data = b""
+    while data := data or file.read(_ZSTD_INPUT_BYTES):
+        frame = frame or decompressor.decompressobj()
+        yield frame.decompress(data)
+        data = frame.unused_data if frame.eof else b""
+        frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("it ends too early")
 
 
 def _cut_lines(stream: BinaryIO, max_bytes: int, cut_long: bool, path: Path) -> Iterator[bytes]:

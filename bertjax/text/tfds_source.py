@@ -102,6 +102,13 @@ def texts(spec: str) -> TfdsTexts:
         raise UserError(f"{spec}: cannot read split {wanted.split!r} ({error})") from error
 
 
+def version(spec: str) -> str:
+    """What identifies the content of a prepared set: its full name and the sizes of its parts."""
+    info = _builder(parse_spec(spec)).info
+    sizes = [f"{name} {part.shard_lengths} {part.num_bytes}" for name, part in info.splits.items()]
+    return "\n".join([info.full_name, *sorted(sizes)])
+
+
 def _builder(wanted: TfdsSpec) -> Any:
     import tensorflow_datasets as tfds
     import tensorflow_datasets.text  # registers wikipedia, glue and the like

@@ -9,9 +9,9 @@ import numpy as np
 from bertjax.errors import UserError
 from bertjax.text.chunks import document_sentences, encode_sentences, tokenized_document
 from bertjax.text.corpus import open_source, read_documents, sentence_mode
-from bertjax.text.manifest import tokenizer_entry
+from bertjax.text.manifest import content_entries
 from bertjax.text.merge import WRITER_OPTIONS, sha256_of
-from bertjax.text.prepare_state import FORMAT_VERSION, save_array, write_json
+from bertjax.text.prepare_state import save_array, write_json
 from bertjax.text.records import TokenizedDocument, encode_document
 from bertjax.text.tokenizer import Tokenizer
 
@@ -58,11 +58,7 @@ def tokenize_corpus(
         "tokens": sum(tokens),
         "shards": [shard],
     }
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "tokenizer": tokenizer_entry(tokenizer),
-        "splits": {"validation": split},
-    }
+    manifest = content_entries({"validation": split}, tokenizer)
     write_json(Path(folder, "manifest.json"), manifest)
     return manifest
 

@@ -126,18 +126,22 @@ def wordpiece_from_huggingface(path: Path, cased: bool | None = None) -> WordPie
         UserError: another type of model or of normalisation, ids with gaps, or settings that say
             otherwise than `cased`.
     """
-    values = _read_json(path)
-    model, normalizer = values.get("model") or {}, values.get("normalizer") or {}
-    if model.get("type") != "WordPiece" or normalizer.get("type") != "BertNormalizer":
-        raise UserError(f"{path}: not the tokenizer of a BERT (WordPiece with BertNormalizer)")
-    settings = WordPieceSettings(
-        cased=not normalizer["lowercase"],
-        strip_accents=normalizer["strip_accents"],
-        separate_chinese=normalizer["handle_chinese_chars"],
-    )
+    match _read_json(path):
+        case {
+            "model": {"type": "WordPiece", "vocab": dict() as vocabulary},
+            "normalizer": {
+                "type": "BertNormalizer",
+                "lowercase": bool() as lowercase,
+                "strip_accents": (bool() | None) as strip_accents,
+                "handle_chinese_chars": bool() as separate_chinese,
+            },
+        }:
+            settings = WordPieceSettings(not lowercase, strip_accents, separate_chinese)
+        case _:
+            raise UserError(f"{path}: not the tokenizer of a BERT (WordPiece with BertNormalizer)")
     _refuse_other_case(settings, cased, path)
-    vocabulary: dict[str, int] = model["vocab"]
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+    ids = [index for index in vocabulary.values() if isinstance(index, int)]
+    if len(ids) != len(vocabulary) or sorted(ids) != list(range(len(ids))):
         raise UserError(f"{path}: the ids of its vocabulary are not 0, 1, 2, ... without gaps")
     return WordPiece(sorted(vocabulary, key=vocabulary.__getitem__), settings, str(path))
 

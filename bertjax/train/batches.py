@@ -70,6 +70,18 @@ class TrainingBatches:
         return open_split(self._data, "train")
 
 
+def validation_shortage(data: str | Path, config: Config) -> str | None:
+    """Why the validation split cannot be evaluated and what to do about it; None if it can be."""
+    found = int(np.count_nonzero(open_split(data, "validation").token_counts))
+    needed = 2 if config.data.pairs == "nsp" else 1
+    if found >= needed:
+        return None
+    return (
+        f"the validation split of {data} has {found} document(s), data.pairs={config.data.pairs} "
+        f"needs {needed}: give bertjax prepare --validation a larger share"
+    )
+
+
 class ValidationBatches(Sequence[dict[str, jax.Array]]):
     """The validation split on the devices, made when first used: a run starts without it.
 
@@ -96,7 +108,8 @@ class ValidationBatches(Sequence[dict[str, jax.Array]]):
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
         smallest = min(phase.batch_size for phase in phases(self._config))
-        batch_size = smallest // self._config.train.accumulation
+        shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
+        batch_size = -(-smallest // self._config.train.accumulation // shards) * shards
         most = self._most_positions
         return loader.validation_batches(
             open_split(self._data, "validation"),

@@ -9,7 +9,7 @@ import jax
 from bertjax.config import Config, MeshConfig
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
-from bertjax.train.batches import VALIDATION_POSITIONS, ValidationBatches
+from bertjax.train.batches import VALIDATION_POSITIONS, ValidationBatches, validation_shortage
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, replicated
 from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
@@ -35,7 +35,8 @@ def evaluate(
         and `examples`, the sentence pairs. Always 15% single tokens under fixed masks.
 
     Raises:
-        UserError: DATA of another tokenizer, or a corpus that cannot be read.
+        UserError: DATA of another tokenizer or with too few documents for validation, or a corpus
+            that cannot be read.
     """
     if data is not None:
         digest = read_manifest(data)["tokenizer"]["digest"]
@@ -44,6 +45,8 @@ def evaluate(
                 f"{data} was made with another tokenizer ({digest[:12]}) than the checkpoint "
                 f"({tokenizer.digest[:12]}): run bertjax prepare --tokenizer CHECKPOINT"
             )
+        if shortage := validation_shortage(data, config):
+            raise UserError(shortage)
         return _evaluate_folder(params, config, tokenizer, Path(data))
     assert corpus is not None
     from bertjax.text.prepare import tokenize_corpus

@@ -24,7 +24,7 @@ from bertjax.errors import UserError
 from bertjax.train.mesh import batch_sharding, everywhere, put_batch
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
-from bertjax.train.run_folder import write_whole
+from bertjax.train.run_folder import write_config, write_whole
 from bertjax.train.signals import STOPPED, StopRequest
 from bertjax.train.state import (
     State,
@@ -50,7 +50,7 @@ def fit(
     run: str | os.PathLike[str],
     *,
     checkpoints: "Checkpoints",
-    initial_params: Any = None,
+    initial_params: Callable[[], Any] | None = None,
     stream: Callable[[int], Batches] | None = None,
     flops: Callable[[int], float] = lambda _: 0.0,
     identity: dict[str, str] | None = None,
@@ -61,9 +61,9 @@ def fit(
     Args:
         objective: what is trained.
         config: steps, schedule, mesh and cadences; `open_run` has accepted it for this run.
-        run: the run folder, for `metrics.jsonl`, TensorBoard events and `summary.json`.
+        run: the run folder; `config.json` is written once nothing is refused any more.
         checkpoints: the run's `Checkpoints`.
-        initial_params: where to start instead of `objective.init`; a checkpoint goes first.
+        initial_params: gives what to start from, not `objective.init`, if there is no checkpoint.
         stream: `objective.batch` from a step on, made ahead of its use; default: made when used.
         flops: the model's own arithmetic in the batch of a step, for MFU.
         identity: digests (of the data, of the tokenizer) that must not change within a run.
@@ -73,15 +73,14 @@ def fit(
         The summary that was written.
 
     Raises:
-        UserError: config, devices, parameters and checkpoint do not fit together, or gradients or
-            weights are no longer finite.
+        UserError: these do not fit together, or gradients or weights are no longer finite.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     run, last = epath.Path(run), total_steps(config)
     program = make_program(objective, config)
     start, state, kept = _restore(program, checkpoints, config, identity or {})
-    if state is None:
-        state = _new_state(program, objective, config, initial_params)
+    state = state or _new_state(program, objective, config, initial_params)
+    write_config(run, config)
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
 
     with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
@@ -168,13 +167,16 @@ def _restore(
 
 
 def _new_state(
-    program: Program, objective: "Objective", config: Config, initial_params: Any
+    program: Program,
+    objective: "Objective",
+    config: Config,
+    initial_params: Callable[[], Any] | None,
 ) -> State:
     """The state before step 0, from given parameters or from scratch."""
     if initial_params is None:
         seed = config.train.seed
         return initial_state(objective.init, program.optimizer, seed, program.shardings)
-    return state_from_params(initial_params, program.state, program.optimizer, program.shardings)
+    return state_from_params(initial_params(), program.state, program.optimizer, program.shardings)
 
 
 def _phase_starts(config: Config) -> tuple[set[int], set[int]]:
@@ -195,8 +197,9 @@ def _save(
     """Starts a checkpoint; the best one has the least sum of validation losses."""
     kept["totals"] = report.totals
     figures = kept["validation"] or {}
-    found = [figures[name] or 0.0 for name in figures if name.endswith("_loss")]
-    checkpoints.save(step, state, kept, sum(found) if found else None)
+    losses = [figures[name] for name in figures if name.endswith("_loss")]
+    known = [loss for loss in losses if loss is not None]
+    checkpoints.save(step, state, kept, sum(known) if known else None)
     report.upload()
 
 

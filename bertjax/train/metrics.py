@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bertjax.errors import UserError
 from bertjax.train import events
 from bertjax.train.run_folder import write_whole
 
@@ -107,13 +108,25 @@ def _finite(value: Any) -> Any:
 
 
 def _read(path: Any) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+    try:
+        return path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _kept_lines(data: bytes, last_step: int) -> bytes:
-    """The whole lines of steps up to `last_step`; a line cut short by a kill is dropped."""
-    lines = (line for line in data.splitlines(keepends=True) if line.endswith(b"}\n"))
-    return b"".join(line for line in lines if json.loads(line)["step"] <= last_step)
+    """The lines of steps up to `last_step`, up to the first that is damaged or cut short."""
+    kept = []
+    for line in data.splitlines(keepends=True):
+        try:
+            step = json.loads(line)["step"] if line.endswith(b"\n") else None
+        except (ValueError, KeyError, TypeError):
+            break
+        if not isinstance(step, int):
+            break
+        if step <= last_step:
+            kept.append(line)
+    return b"".join(kept)
 
 
 def _kept_events(data: bytes, last_step: int) -> bytes:

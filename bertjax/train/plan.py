@@ -1,12 +1,15 @@
 """What a configuration amounts to, without data and without training."""
 
+import bisect
 import dataclasses
-import math
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 from bertjax.config import Config, phases, validate
 from bertjax.data.packing import max_pairs
 from bertjax.model.bert import count_parameters, model_flops
+from bertjax.train.masking import prediction_count
 
 PUBLISHED_VOCABULARY = 30_522  # google-research/bert, uncased: what a config without data gets
 
@@ -23,26 +26,37 @@ def plan(config: Config) -> dict[str, Any]:
         UserError: settings that cannot work.
     """
     validate(config)
-    model = config.model
-    if model.vocab_size is None:
-        model = dataclasses.replace(model, vocab_size=PUBLISHED_VOCABULARY)
-    stretches = phases(config)
-    step_flops = [
-        model_flops(
-            model,
-            phase.batch_size,
-            phase.length,
-            predictions=math.ceil(phase.length * config.masking.rate),
-            pairs=max_pairs(phase.length) if config.data.packing else 1,
-        )
-        for phase in stretches
-    ]
+    if config.model.vocab_size is None:
+        model = dataclasses.replace(config.model, vocab_size=PUBLISHED_VOCABULARY)
+        config = dataclasses.replace(config, model=model)
+    stretches, flops = phases(config), _phase_flops(config)
     return {
-        "parameters": count_parameters(model),
-        "model_flops": step_flops[-1],
+        "parameters": count_parameters(config.model),
+        "model_flops": flops[-1],
         "steps": sum(phase.steps for phase in stretches),
         "positions": sum(phase.steps * phase.batch_size * phase.length for phase in stretches),
         "total_model_flops": sum(
-            phase.steps * flops for phase, flops in zip(stretches, step_flops, strict=True)
+            phase.steps * value for phase, value in zip(stretches, flops, strict=True)
         ),
     }
+
+
+def step_flops(config: Config) -> Callable[[int], float]:
+    """The model's own arithmetic in a step, as a function of the step; `vocab_size` is set."""
+    values = _phase_flops(config)
+    ends = list(itertools.accumulate(phase.steps for phase in phases(config)))
+    return lambda step: values[min(bisect.bisect_right(ends, step), len(ends) - 1)]
+
+
+def _phase_flops(config: Config) -> list[float]:
+    """The model's own arithmetic in a step of each phase."""
+    return [
+        model_flops(
+            config.model,
+            phase.batch_size,
+            phase.length,
+            prediction_count(phase.length, config.masking.rate),
+            max_pairs(phase.length) if config.data.packing else 1,
+        )
+        for phase in phases(config)
+    ]

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from bertjax.config import Config, phases, validate
-from bertjax.data.packing import max_pairs
+from bertjax.config import Config, validate
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
-from bertjax.model.bert import count_parameters, model_flops
+from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import TrainingBatches, ValidationBatches
+from bertjax.train.batches import TrainingBatches, ValidationBatches, validation_shortage
 from bertjax.train.checkpoint import Checkpoints
 from bertjax.train.loop import fit
-from bertjax.train.masking import masking_table, prediction_count
+from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_batches
 from bertjax.train.objective import mlm_nsp_objective
+from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
+from bertjax.train.record import list_steps
 from bertjax.train.run_folder import open_run, write_whole
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 
 def pretrain(
-    config: Config, data: str | Path, run: str | Path, initial_params: Any = None
+    config: Config,
+    data: str | Path,
+    run: str | Path,
+    initial_params: Callable[[], tuple[Any, str]] | None = None,
 ) -> dict[str, Any]:
     """Pretrains an encoder on DATA in the folder RUN, or goes on with the run that is there.
 
@@ -40,13 +44,14 @@ def pretrain(
         config: the experiment; `model.vocab_size` may be None.
         data: a folder made by `bertjax prepare`.
         run: a local folder or `gs://`.
-        initial_params: weights to start from instead of random ones.
+        initial_params: gives weights to start from instead of random ones, and the digest of their
+            tokenizer; called only if the run has no checkpoint.
 
     Returns:
         The summary, as in `summary.json`.
 
     Raises:
-        UserError: config, data, devices and run do not fit together.
+        UserError: config, data, devices, initial weights and run do not fit together.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     join_processes()
@@ -56,26 +61,52 @@ def pretrain(
     use_compilation_cache()
     mesh = make_mesh(config.mesh)
     validate_batches(config, mesh.size)
-    for change in open_run(run, config):
-        print(f"bertjax: {change}, otherwise as the run was started", file=sys.stderr)
-    save_tokenizer(tokenizer, epath.Path(run) / "tokenizer")
+    config, changes = open_run(run, config)
+    for change in changes:
+        _tell(f"{change}, otherwise as the run was started")
 
     batches = TrainingBatches(data, tokenizer, config)
     validation = ValidationBatches(data, tokenizer, config, batch_sharding(mesh))
+    if shortage := validation_shortage(data, config):
+        _tell(f"training without validation: {shortage}")
+        validation = ()
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     folder = epath.Path(run) / "checkpoints"
     with contextlib.closing(Checkpoints(folder, config.train.keep_checkpoints)) as checkpoints:
+        save_tokenizer(tokenizer, epath.Path(run) / "tokenizer", bool(list_steps(folder)))
         return fit(
             mlm_nsp_objective(config, table, batches, validation),
             config,
             run,
             checkpoints=checkpoints,
-            initial_params=initial_params,
+            initial_params=initial_params and _checked(initial_params, tokenizer.digest, data),
             stream=batches.stream,
             flops=step_flops(config),
             identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
             facts={"parameters": count_parameters(config.model)},
         )
+
+
+def _tell(line: str) -> None:
+    if jax.process_index() == 0:
+        print(f"bertjax: {line}", file=sys.stderr)
+
+
+def _checked(
+    initial_params: Callable[[], tuple[Any, str]], digest: str, data: str | Path
+) -> Callable[[], Any]:
+    """The initial weights alone; refuses those of another tokenizer than DATA's."""
+
+    def params() -> Any:
+        weights, own_digest = initial_params()
+        if own_digest != digest:
+            raise UserError(
+                f"the initial weights were trained with another tokenizer ({own_digest[:12]}) than "
+                f"that of {data} ({digest[:12]}): run bertjax prepare --tokenizer with theirs"
+            )
+        return weights
+
+    return params
 
 
 def with_vocab_size(config: Config, vocab_size: int) -> Config:
@@ -90,42 +121,29 @@ def with_vocab_size(config: Config, vocab_size: int) -> Config:
     )
 
 
-def step_flops(config: Config) -> Callable[[int], float]:
-    """The model's own arithmetic in a step, as a function of the step."""
-    by_phase = [
-        (
-            phase.steps,
-            model_flops(
-                config.model,
-                phase.batch_size,
-                phase.length,
-                prediction_count(phase.length, config.masking.rate),
-                max_pairs(phase.length) if config.data.packing else 1,
-            ),
-        )
-        for phase in phases(config)
-    ]
+def save_tokenizer(tokenizer: "Tokenizer", folder: epath.Path, started: bool) -> None:
+    """Writes a tokenizer's files into a run, which may be remote.
 
-    def flops(step: int) -> float:
-        for steps, value in by_phase:
-            if step < steps:
-                return value
-            step -= steps
-        return by_phase[-1][1]
+    Another tokenizer that is there already is replaced, unless training has `started`: the run has
+    a checkpoint.
 
-    return flops
-
-
-def save_tokenizer(tokenizer: "Tokenizer", folder: epath.Path) -> None:
-    """Writes a tokenizer's files into a run that lacks them; the run may be remote."""
-    if jax.process_index():
-        return
+    Raises:
+        UserError: the run was trained with the tokenizer that is there.
+    """
     with tempfile.TemporaryDirectory() as local:
         tokenizer.save(local)
+        files = {file.name: file.read_bytes() for file in Path(local).iterdir()}
+    if started:
+        there = {name for name in files if (folder / name).exists()}
+        if any((folder / name).read_bytes() != files[name] for name in there):
+            raise UserError(f"{folder} is another tokenizer than the data's: start another run")
+        files = {name: files[name] for name in files.keys() - there}
+    if jax.process_index() == 0:
+        if not started and folder.exists():
+            folder.rmtree()
         folder.mkdir(parents=True, exist_ok=True)
-        for file in Path(local).iterdir():
-            if not (folder / file.name).exists():
-                write_whole(folder / file.name, file.read_bytes())
+        for name, content in files.items():
+            write_whole(folder / name, content)
 
 
 def use_compilation_cache() -> None:

@@ -92,10 +92,12 @@ class Report:
         self._meter.leave_out(time.perf_counter() - started)
 
     def evaluation(self, step: int, figures: dict[str, Any]) -> None:
-        """A line of `validation_*` figures."""
+        """A line of `validation_*` figures; none where there was nothing to validate on."""
+        told = [f"{name} {value:.4f}" for name, value in figures.items() if type(value) is float]
+        if not told:
+            return
         if self._log:
             self._log.write(step, {f"validation_{name}": figures[name] for name in figures})
-        told = [f"{name} {value:.4f}" for name, value in figures.items() if type(value) is float]
         self.say(f"step {step}, validation: {', '.join(told)}")
 
     def say(self, line: str) -> None:
@@ -145,8 +147,3 @@ def _peak_flops() -> float | None:
     """Of all devices together."""
     peak = peak_flops(jax.devices()[0].device_kind)
     return peak * jax.device_count() if peak else None
-
-
-def _median(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None

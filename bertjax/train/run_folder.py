@@ -4,9 +4,12 @@ import dataclasses
 import os
 from typing import Any
 
-from bertjax.config import Config, from_json, to_json
+import jax
+
+from bertjax.config import Config, Phase, from_json, to_json, total_steps, with_steps
 from bertjax.errors import UserError
 
+FILE_NAME = "config.json"
 _MAY_DIFFER = (
     "train.steps",
     "train.log_every",
@@ -17,32 +20,63 @@ _MAY_DIFFER = (
 )
 
 
-def open_run(run: str | os.PathLike[str], config: Config) -> list[str]:
-    """Creates the folder, or checks that `config` continues it; then `config.json` is `config`.
+def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[str]]:
+    """Makes the folder, or checks that `config` continues the run that is there; writes nothing.
 
     Returns:
-        One line per setting that differs from the run's and may: steps, cadences and mesh.
+        The config to train with: its phases are spelled out as they are run, and those of a run
+        that is continued stay what they are: another `train.steps` changes the last one alone.
+        And one line per setting that differs from the run's and may: steps, cadences and mesh.
 
     Raises:
-        UserError: another setting differs (it is named), or the folder cannot be written.
+        UserError: another setting differs (it is named), or it cannot be a run's folder.
     """
     from etils import epath
 
-    file = epath.Path(run) / "config.json"
-    changes = []
+    folder, config = epath.Path(run), with_steps(config, total_steps(config))
+    file = folder / FILE_NAME
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.exists():
-            changes = differences(from_json(file.read_text(), str(file)), config)
-            if refused := [line for line in changes if not line.startswith(_MAY_DIFFER)]:
-                raise UserError(
-                    f"{run} was started with other settings: {'; '.join(refused)}; "
-                    "take them back, or start another run"
-                )
-        write_whole(file, to_json(config).encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "manifest.json").exists():
+            raise UserError(f"{run} is a folder made by bertjax prepare: give the run its own")
+        if not file.exists():
+            return config, []
+        old = from_json(file.read_bytes(), str(file))
     except OSError as error:
-        raise UserError(f"cannot write the run folder {run}: {error.strerror or error}") from error
-    return changes
+        raise UserError(f"cannot use the run folder {run}: {error.strerror or error}") from error
+    return _continue(run, old, config)
+
+
+def write_config(run: Any, config: Config) -> None:
+    """Writes the `config.json` of a run, an epath.Path, in the first process alone."""
+    if jax.process_index() == 0:
+        write_whole(run / FILE_NAME, to_json(config).encode())
+
+
+def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
+    old = with_steps(old, total_steps(old))
+    own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
+    if bool(own) == bool(asked) and all(map(_alike, own, asked)):
+        config = _with_phases(config, own)
+    changes = differences(_with_phases(old, own), config)
+    if refused := [line for line in changes if not line.startswith(_MAY_DIFFER)]:
+        raise UserError(
+            f"{run} was started with other settings: {'; '.join(refused)}; "
+            "take them back, or start another run"
+        )
+    if own != asked:
+        steps = ", ".join(str(phase.steps) for phase in own)
+        changes.append(f"train.phases: the run keeps its own, now of {steps} steps")
+    return config, changes
+
+
+def _alike(before: Phase, now: Phase) -> bool:
+    """Whether two phases differ in no more than what follows from `train.steps`."""
+    return before == dataclasses.replace(now, steps=before.steps, warmup_steps=before.warmup_steps)
+
+
+def _with_phases(config: Config, phases: tuple[Phase, ...]) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, phases=phases))
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -57,13 +91,19 @@ def write_whole(path: Any, data: bytes) -> None:
     """Writes a local or remote path so that the file appears whole or not at all.
 
     A remote object does by itself; it can neither be renamed nor appended to.
+
+    Raises:
+        UserError: the local file cannot be written.
     """
     if "://" in str(path):
         path.write_bytes(data)
         return
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from bertjax.data import loader
 from bertjax.data.shards import open_split
 from bertjax.model.bert import classifier_positions, position_ids
 from bertjax.text.tokenizer import load_tokenizer
+from bertjax.train.host_memory import keep_freed_memory
 from bertjax.train.masking import MaskingTable, masking_table
 from bertjax.train.mesh import batch_sharding, put_batch
 from bertjax.train.objective import mask_batch, mlm_nsp_objective
@@ -48,6 +49,7 @@ class Curves:
 
 def main() -> None:
     arguments = parse_arguments()
+    keep_freed_memory()
     tokenizer = load_tokenizer(f"{arguments.data}/tokenizer")
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     config = make_config(arguments, tokenizer.vocab_size)

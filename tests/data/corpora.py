@@ -63,5 +63,10 @@ def write_data_folder(folder: Path, documents: ListedDocuments, shards: int) -> 
         entries.append({"file": f"train/{name}", "documents": len(part), "sha256": ""})
     np.save(folder / "train" / "token_counts.npy", documents.token_counts)
     split = {"documents": len(documents.documents), "shards": entries}
-    manifest = {"format_version": 1, "splits": {"train": split}}
+    manifest = {
+        "format_version": 1,
+        "tokenizer": {"digest": ""},
+        "splits": {"train": split},
+        "digest": "",
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -51,10 +51,31 @@ def test_token_counts_that_do_not_fit_the_manifest_are_refused(data_folder):
         open_split(data_folder, "train")
 
 
-@pytest.mark.parametrize("splits", [{}, {"validation": {}}, {"validation": {"shards": [{}]}}, []])
+@pytest.mark.parametrize("size", [0, 50, 160])
+def test_token_counts_cut_short_are_refused(data_folder, size):
+    file = data_folder / "train" / "token_counts.npy"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"token_counts\.npy is damaged"):
+        open_split(data_folder, "train")
+
+
+@pytest.mark.parametrize("key", ["tokenizer", "splits", "digest"])
+def test_a_manifest_without_what_every_reader_needs_is_refused(data_folder, key):
+    file = data_folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps(manifest | {key: None}))
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        read_manifest(data_folder)
+    del manifest[key]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        read_manifest(data_folder)
+
+
+@pytest.mark.parametrize("splits", [{}, {"validation": {}}, {"validation": {"shards": [{}]}}])
 def test_a_manifest_that_does_not_describe_the_split_is_refused(data_folder, splits):
-    manifest = {"format_version": 1, "splits": splits}
-    (data_folder / "manifest.json").write_text(json.dumps(manifest))
+    file = data_folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"splits": splits}))
     with pytest.raises(UserError, match="for the split validation; run bertjax prepare again"):
         open_split(data_folder, "validation")
 

@@ -140,7 +140,7 @@ def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path, suffi
         read(file)
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_a_compressed_file_cut_short_is_named(tmp_path, suffix):
     file = write(tmp_path / f"a.txt{suffix}", compress(TEXT.encode() * 99, suffix)[:-6])
     with pytest.raises(UserError, match=f"{file.name}: damaged or not a {suffix[1:]} file"):

@@ -1,5 +1,7 @@
 """Which repeated lines are dropped."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,16 @@ def test_lines_are_found_among_many(tmp_path, monkeypatch):
     documents = [[f"{n}", *common, f"{'only here':>40}{n}"] for n in range(10)]
     found = repeated(tmp_path, documents)
     assert found.tolist() == sorted(line_hashes(common).tolist())
+
+
+def test_documents_of_short_lines_take_no_memory(tmp_path):
+    counter = LineCounter(tmp_path / "lines")
+    tracemalloc.start()
+    for number in range(5000):
+        counter.add((number, 0), [SHORT])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 50_000
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=38, max_size=42), max_size=20))

@@ -13,7 +13,7 @@ from bertjax.errors import UserError
 from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import PrepareSettings, describe, prepare
 from bertjax.text.token_counts import tokenizer_report
-from bertjax.text.tokenizer import load_tokenizer
+from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece
 from tests.text.corpora import (
     digests,
     made_up_documents,
@@ -231,12 +231,60 @@ def test_other_settings_into_the_same_folder_are_refused_by_name(corpus, data, c
         prepare(small_settings(corpus, data, **change), silent)
 
 
-def test_another_text_into_the_same_folder_is_refused(tmp_path):
+def test_another_text_of_the_same_size_into_the_same_folder_is_refused(tmp_path):
     corpus = write_corpus(tmp_path / "a.txt", made_up_documents(20))
-    prepare(small_settings(corpus, tmp_path / "data"), silent)
-    write_corpus(corpus, made_up_documents(21))
-    with pytest.raises(UserError, match="has changed since"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
+    prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
+    text = corpus.read_text()
+    corpus.write_text(text.replace("a", "e", 1))
+    with pytest.raises(UserError, match=r"a\.txt has changed since"):
+        prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
+    corpus.write_text(text)  # the same text again, though the file is new
+    prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
+
+
+def test_another_tokenizer_of_the_same_name_into_the_same_folder_is_refused(data, corpus, tmp_path):
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text((data / "tokenizer" / "vocab.txt").read_text())
+    settings = small_settings(corpus, tmp_path / "data", tokenizer=str(vocabulary))
+    prepare(settings, silent)
+    with vocabulary.open("a") as file:
+        file.write("another\n")
+    with pytest.raises(UserError, match=r"vocab\.txt has changed since"):
+        prepare(settings, silent)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sources": [{}]},
+        {"sources": [1]},
+        {"sources": None},
+        {"settings": "x"},
+        {"tokenizer": {}},
+        {"splits": None},
+    ],
+)
+def test_a_damaged_manifest_is_refused(corpus, data, tmp_path, damage):
+    manifest = json.loads((data / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | damage))
+    with pytest.raises(UserError, match=r"manifest\.json: damaged"):
+        prepare(small_settings(corpus, tmp_path), silent)
+
+
+def test_a_wrong_tokenizer_is_told_before_the_corpus_is_read(corpus, tmp_path):
+    calls: list[object] = []
+    settings = small_settings(corpus, tmp_path / "data", tokenizer="wordpeice")
+    with pytest.raises(UserError, match="wordpeice: no such tokenizer"):
+        prepare(settings, lambda *call: calls.append(call))
+    assert not calls
+
+
+def test_sentencepiece_bpe_is_trained(corpus, tmp_path):
+    settings = small_settings(corpus, tmp_path / "data", tokenizer="sentencepiece:bpe")
+    assert prepare(settings, silent)["tokenizer"]["kind"] == "sentencepiece"
+    tokenizer = load_tokenizer(tmp_path / "data")
+    lines = [line for lines in made_up_documents(60) for line in lines]
+    assert tokenizer.digest == train_sentencepiece(lines, 200, False, "bpe").digest
 
 
 @pytest.mark.parametrize(
@@ -331,9 +379,30 @@ def test_a_disk_that_fills_up_is_told_in_one_line(corpus, tmp_path, monkeypatch)
         prepare(small_settings(corpus, tmp_path / "data"), silent)
 
 
-def test_a_disk_too_small_is_told_before_tokens_are_written(corpus, tmp_path, monkeypatch):
+def test_a_disk_too_small_is_told_before_tokens_are_written_and_the_work_so_far_stays(
+    corpus, data, tmp_path, monkeypatch
+):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"needs about .* GB of free disk"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: usage)
+        with pytest.raises(UserError, match=r"needs about .* GB of free disk"):
+            prepare(small_settings(corpus, tmp_path / "data"), silent)
     assert not (tmp_path / "data" / ".unfinished" / "chunks").exists()
+    phases: list[str] = []
+    prepare(small_settings(corpus, tmp_path / "data"), lambda phase, *_: phases.append(phase))
+    assert "reading" not in phases
+    assert digests(tmp_path / "data") == digests(data)
+
+
+def test_a_run_that_goes_on_needs_no_disk_for_what_is_written_already(
+    corpus, tmp_path, monkeypatch
+):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "_finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(small_settings(corpus, tmp_path / "data"), silent)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10_000}))
+    prepare(small_settings(corpus, tmp_path / "data"), silent)

@@ -126,7 +126,7 @@ def test_an_interrupted_run_refuses_other_settings_and_another_text(corpus, tmp_
     with pytest.raises(UserError, match="interrupted run made with vocab_size=200, not 150"):
         prepare(small_settings(text, tmp_path / "data", vocab_size=150), silent)
     text.write_text(corpus.read_text() + "\nMore.\n")
-    with pytest.raises(UserError, match="the corpus has changed"):
+    with pytest.raises(UserError, match="the corpus or the tokenizer has changed"):
         prepare(small_settings(text, tmp_path / "data"), silent)
 
 

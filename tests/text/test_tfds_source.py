@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.text.tfds_source import TfdsSpec, parse_spec, texts
+from bertjax.text.tfds_source import TfdsSpec, parse_spec, texts, version
 
 ARTICLES = [f"Article {number}: 한국 {'text ' * number}".strip() for number in range(300)]
 
@@ -49,6 +49,16 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def prepared(data_dir):
     return data_dir / "my_articles" / "plain" / "1.0.0"
+
+
+def test_the_version_of_a_set_tells_its_name_and_sizes(prepared, tmp_path):
+    before = version(f"tfds:{prepared}")
+    assert before.startswith("my_articles/plain/1.0.0\n")
+    assert before == version(f"tfds:{prepared}@test#title")
+    changed = shutil.copytree(prepared, tmp_path / "my_articles" / "plain" / "1.0.0")
+    info = changed / "dataset_info.json"
+    info.write_text(info.read_text().replace('"300"', '"299"'))
+    assert version(f"tfds:{changed}") != before
 
 
 @pytest.mark.parametrize(

@@ -290,6 +290,36 @@ def test_a_damaged_file_is_one_line(tmp_path, content, message):
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"type": "WordPiece"}},
+        {"model": {"type": "WordPiece", "vocab": ["[PAD]"]}},
+        {"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "a": 2}}},
+        {"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "a": "1"}}},
+        {"model": []},
+        {"normalizer": {"type": "BertNormalizer"}},
+        {"normalizer": None},
+    ],
+)
+def test_a_damaged_tokenizer_json_is_one_line(tmp_path, change):
+    values = {
+        "model": {"type": "WordPiece", "vocab": {piece: n for n, piece in enumerate(SPECIALS)}},
+        "normalizer": {
+            "type": "BertNormalizer",
+            "lowercase": True,
+            "strip_accents": None,
+            "handle_chinese_chars": True,
+        },
+    }
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(values))
+    assert load_tokenizer(file).vocab_size == 5
+    file.write_text(json.dumps(values | change))
+    with pytest.raises(UserError, match=r"tokenizer\.json: (not the tokenizer of a BERT|the ids)"):
+        load_tokenizer(file)
+
+
 def test_nothing_to_load_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no tokenizer in it"):
         load_tokenizer(tmp_path)

@@ -131,7 +131,7 @@ def test_fewer_steps_than_the_run_has_done_are_refused(uninterrupted):
 
 def test_given_parameters_come_before_scratch(tmp_path, uninterrupted):
     params, _ = load_params(uninterrupted[0])
-    train(tmp_path, toy_config(2), initial_params=params)
+    train(tmp_path, toy_config(2), initial_params=lambda: params)
     assert losses(tmp_path)[0][1] < 0.7 * losses(uninterrupted[0])[0][1]
 
 
@@ -139,7 +139,25 @@ def test_parameters_of_another_size_are_refused_by_name(tmp_path, uninterrupted)
     params, _ = load_params(uninterrupted[0])
     params["down"]["kernel"] = np.zeros(7, np.float32)
     with pytest.raises(UserError, match=r"down/kernel is \(7,\), the config asks for \(32,\)"):
-        train(tmp_path, toy_config(2), initial_params=params)
+        train(tmp_path, toy_config(2), initial_params=lambda: params)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_initial_parameters_are_not_read_for_a_run_that_has_a_checkpoint(uninterrupted):
+    run, summary = uninterrupted
+    identity = {"data_digest": "abc"}
+    again = train(run, toy_config(20), identity=identity, initial_params=lambda: 1 / 0)
+    assert again["validation_mlm_loss"] == summary["validation_mlm_loss"]
+
+
+def test_a_run_without_validation_saves_and_says_null(tmp_path):
+    objective = dataclasses.replace(
+        toy_objective(), evaluate=lambda _: {"mlm_loss": None, "nsp_loss": None}
+    )
+    summary = train(tmp_path, toy_config(4), objective)
+    assert summary["validation_mlm_loss"] is None
+    assert read_lines(tmp_path, "validation_mlm_loss") == []
+    assert load_params(tmp_path)[1] == 4
 
 
 def test_ten_steps_in_a_row_without_finite_gradients_end_the_run(tmp_path):

@@ -64,6 +64,16 @@ def test_a_line_and_an_event_cut_short_by_a_kill_are_dropped(tmp_path):
     assert steps == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("damage", [b"\0\0\0\n", b'{"loss": 1}\n', b"3\n", b'{"step": null}\n'])
+def test_lines_from_a_damaged_one_on_are_dropped(tmp_path, damage):
+    write_steps(tmp_path, [1, 2, 3])
+    file = tmp_path / "metrics.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + damage + lines[2])
+    write_steps(tmp_path, [4], last_step=3)
+    assert [line["step"] for line in read_lines(tmp_path)] == [1, 4]
+
+
 def test_tensorboard_reads_every_step_once_after_a_resume(tmp_path):
     write_steps(tmp_path, range(1, 300))
     write_steps(tmp_path, range(150, 300), last_step=149)

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from bertjax.config import (
     Config,
@@ -20,9 +21,11 @@ from bertjax.config import (
 from bertjax.errors import UserError
 from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import TrainingBatches
+from bertjax.train.batches import TrainingBatches, ValidationBatches
+from bertjax.train.evaluate import evaluate
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch
-from bertjax.train.pretrain import pretrain, step_flops, with_vocab_size
+from bertjax.train.plan import step_flops
+from bertjax.train.pretrain import pretrain, save_tokenizer, with_vocab_size
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
 
 
@@ -117,3 +120,75 @@ def test_batches_are_the_same_on_any_number_of_devices(data, devices):
     placed = put_batch(TrainingBatches(data, tokenizer, config)(3), batch_sharding(mesh))
     assert len(placed["token_ids"].sharding.device_set) == devices
     jax.tree.map(np.testing.assert_array_equal, placed, wanted)
+
+
+@pytest.mark.parametrize(("devices", "rows"), [(1, 3), (2, 4), (8, 8)])
+def test_validation_batches_divide_over_the_devices(data, devices, rows):
+    mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
+    config = small_config(batch_size=3)
+    batches = ValidationBatches(data, load_tokenizer(data), config, batch_sharding(mesh))
+    assert batches[0]["token_ids"].shape == (rows, 32)
+
+
+@pytest.fixture(scope="module")
+def data_without_validation(data, tmp_path_factory):
+    """The same tokenizer, and no document for validation."""
+    folder = tmp_path_factory.mktemp("little")
+    corpus = write_corpus(folder / "text.txt", made_up_documents(30))
+    settings = {"tokenizer": str(data / "tokenizer"), "validation": 0.0001}
+    prepare(small_settings(corpus, folder / "data", **settings), silent)
+    manifest = json.loads((folder / "data" / "manifest.json").read_text())
+    assert manifest["splits"]["validation"]["documents"] == 0
+    return folder / "data"
+
+
+@pytest.mark.slow
+def test_too_few_documents_for_validation_are_told_and_trained_without(
+    data_without_validation, tmp_path, capsys
+):
+    summary = pretrain(small_config(steps=2), data_without_validation, tmp_path / "run")
+    told = capsys.readouterr().err
+    assert "training without validation" in told
+    assert "has 0 document(s)" in told
+    assert "bertjax prepare --validation" in told
+    assert summary["validation_mlm_loss"] is None
+    assert "validation" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert (tmp_path / "run" / "checkpoints" / "2").is_dir()
+
+
+def test_evaluating_on_too_few_documents_is_refused(data_without_validation):
+    tokenizer = load_tokenizer(data_without_validation)
+    with pytest.raises(UserError, match=r"validation split of .* has 0 document"):
+        evaluate({}, small_config(), tokenizer, str(data_without_validation), None)
+
+
+@pytest.fixture(scope="module")
+def other_tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("other")
+    corpus = write_corpus(folder / "text.txt", made_up_documents(80, seed=5))
+    prepare(small_settings(corpus, folder / "data", vocab_size=150), silent)
+    return load_tokenizer(folder / "data")
+
+
+def test_the_tokenizer_of_a_run_without_checkpoint_is_replaced(data, other_tokenizer, tmp_path):
+    folder = epath.Path(tmp_path / "run" / "tokenizer")
+    save_tokenizer(other_tokenizer, folder, started=False)
+    save_tokenizer(load_tokenizer(data), folder, started=False)
+    assert load_tokenizer(tmp_path / "run").digest == load_tokenizer(data).digest
+
+
+def test_the_tokenizer_of_a_run_with_a_checkpoint_must_be_the_datas(
+    data, other_tokenizer, tmp_path
+):
+    folder = epath.Path(tmp_path / "run" / "tokenizer")
+    save_tokenizer(other_tokenizer, folder, started=True)
+    save_tokenizer(other_tokenizer, folder, started=True)
+    with pytest.raises(UserError, match="another tokenizer than the data's"):
+        save_tokenizer(load_tokenizer(data), folder, started=True)
+    assert load_tokenizer(tmp_path / "run").digest == other_tokenizer.digest
+
+
+def test_initial_weights_of_another_tokenizer_are_refused(data, other_tokenizer, tmp_path):
+    with pytest.raises(UserError, match="initial weights were trained with another tokenizer"):
+        pretrain(small_config(), data, tmp_path / "run", lambda: ({}, other_tokenizer.digest))
+    assert not (tmp_path / "run" / "config.json").exists()

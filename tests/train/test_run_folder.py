@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from etils import epath
 
 from bertjax.config import (
     Config,
@@ -11,7 +12,7 @@ from bertjax.config import (
     from_json,
 )
 from bertjax.errors import UserError
-from bertjax.train.run_folder import open_run
+from bertjax.train.run_folder import open_run, write_config, write_whole
 
 CONFIG = Config(model=ModelConfig(vocab_size=100), train=TrainConfig(steps=10))
 
@@ -22,10 +23,68 @@ def changed(section, **values):
     )
 
 
+def phased(steps=None, length=128):
+    """A config of 700 and 300 steps, or in all of `steps`; `length`: of the second phase."""
+    parts = (Phase(700, 32, 8, 1e-3, 10), Phase(300, length, 8, 1e-3, 20))
+    return changed("train", steps=steps, phases=parts)
+
+
+def start(run, config):
+    """What pretraining does once nothing is refused; returns what it tells."""
+    config, changes = open_run(run, config)
+    write_config(epath.Path(run), config)
+    return changes
+
+
+def read_config(run):
+    return from_json((run / "config.json").read_text(), "config.json")
+
+
+def steps_of(run):
+    return [phase.steps for phase in read_config(run).train.phases]
+
+
 def test_a_new_run_keeps_its_config(tmp_path):
-    assert open_run(tmp_path / "a" / "run", CONFIG) == []
-    file = tmp_path / "a" / "run" / "config.json"
-    assert from_json(file.read_text(), "config.json") == CONFIG
+    assert start(tmp_path / "a" / "run", CONFIG) == []
+    assert read_config(tmp_path / "a" / "run") == CONFIG
+
+
+def test_opening_a_run_writes_nothing_into_it(tmp_path):
+    open_run(tmp_path / "run", CONFIG)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_the_phases_of_a_run_are_kept_as_they_are_run(tmp_path):
+    start(tmp_path, phased(steps=2000))
+    assert steps_of(tmp_path) == [1400, 600]
+    assert start(tmp_path, phased(steps=2000)) == []
+
+
+def test_more_steps_make_the_last_phase_longer_and_the_same_command_goes_on(tmp_path):
+    start(tmp_path, phased())
+    told = start(tmp_path, phased(steps=2000))
+    assert told == [
+        "train.steps: 1000 -> 2000",
+        "train.phases: the run keeps its own, now of 700, 1300 steps",
+    ]
+    assert steps_of(tmp_path) == [700, 1300]
+    assert read_config(tmp_path).train.phases[1].warmup_steps == 20
+    start(tmp_path, phased(steps=2000))
+    assert steps_of(tmp_path) == [700, 1300]
+
+
+def test_a_run_cut_short_loses_its_later_phases(tmp_path):
+    start(tmp_path, phased())
+    start(tmp_path, phased(steps=300))
+    assert steps_of(tmp_path) == [300]
+    start(tmp_path, phased(steps=300))
+    assert steps_of(tmp_path) == [300]
+
+
+def test_another_phase_is_refused_even_with_other_steps(tmp_path):
+    start(tmp_path, phased())
+    with pytest.raises(UserError, match=r"train\.phases: "):
+        open_run(tmp_path, phased(steps=2000, length=64))
 
 
 @pytest.mark.parametrize(
@@ -38,9 +97,9 @@ def test_a_new_run_keeps_its_config(tmp_path):
     ids=["steps", "cadences", "mesh"],
 )
 def test_steps_cadences_and_mesh_may_change_and_are_told(tmp_path, config):
-    open_run(tmp_path, CONFIG)
-    assert open_run(tmp_path, config)
-    assert open_run(tmp_path, config) == []
+    start(tmp_path, CONFIG)
+    assert start(tmp_path, config)
+    assert start(tmp_path, config) == []
 
 
 @pytest.mark.parametrize(
@@ -55,13 +114,31 @@ def test_steps_cadences_and_mesh_may_change_and_are_told(tmp_path, config):
     ],
 )
 def test_any_other_difference_is_refused_by_name(tmp_path, section, name, value):
-    open_run(tmp_path, CONFIG)
+    start(tmp_path, CONFIG)
     with pytest.raises(UserError, match=rf"{section}\.{name}: "):
         open_run(tmp_path, changed(section, **{name: value}))
-    assert from_json((tmp_path / "config.json").read_text(), "") == CONFIG
+    assert read_config(tmp_path) == CONFIG
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="cannot write the run folder"):
+    with pytest.raises(UserError, match="cannot use the run folder"):
         open_run(tmp_path / "file" / "run", CONFIG)
+
+
+def test_a_config_json_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UserError, match="not valid JSON"):
+        open_run(tmp_path, CONFIG)
+
+
+def test_a_data_folder_is_no_run(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="made by bertjax prepare"):
+        open_run(tmp_path, CONFIG)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*config\.json: "):
+        write_whole(tmp_path / "config.json", b"{}")

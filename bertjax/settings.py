@@ -1,0 +1,257 @@
+"""Every setting of an experiment: typed, frozen, and checked before anything is compiled."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bertjax.errors import UserError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The encoder. Defaults are BERT-base (Devlin et al. 2018, section 3)."""
+
+    num_layers: int = 12
+    hidden_size: int = 768
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    vocab_size: int | None = None  # None: the size of the data's tokenizer
+    max_length: int = 512
+    num_segments: int = 2
+    dropout: float = 0.1
+    layer_norm_epsilon: float = 1e-12
+    initializer_range: float = 0.02
+    remat: bool = False  # recompute each layer in the backward pass: less memory, a quarter slower
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How token shards become batches."""
+
+    length: int = 128
+    pairs: Literal["nsp", "sop", "none"] = "nsp"
+    packing: bool = True
+    short_sequence_probability: float = 0.1  # create_pretraining_data.py, short_seq_prob
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """Which tokens are predicted. Evaluation always masks 15% single tokens with a fixed key."""
+
+    rate: float = 0.15
+    unit: Literal["token", "whole_word", "span"] = "token"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Defaults are BERT's (Devlin et al. 2018, appendix A.2)."""
+
+    name: Literal["adamw", "lamb"] = "adamw"
+    learning_rate: float = 1e-4
+    warmup_steps: int = 10_000
+    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # once over all phases
+    decay_share: float = 0.1  # wsd only: the share of the steps spent decaying to 0
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-6
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices as a grid; -1 takes all that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with its own sequence length, batch size and learning rate."""
+
+    steps: int
+    length: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    reset_optimizer: bool = False
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, how large, and how often to look."""
+
+    steps: int | None = None  # None: the sum of the phases; a number scales phases in proportion
+    batch_size: int = 256  # rows over all devices, whatever the accumulation
+    seed: int = 0
+    compute_dtype: Literal["float32", "bfloat16"] | None = None  # None: float32 on CPU only
+    accumulation: int = 1
+    log_every: int = 100
+    evaluate_every: int = 10_000
+    checkpoint_every: int = 10_000
+    keep_checkpoints: int = 3
+    deterministic: bool = False  # bit-identical on GPU too, at a cost
+    phases: tuple[Phase, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def phases(config: Config) -> tuple[Phase, ...]:
+    """The phases of a run in order: the config's own, or the single one its fields describe.
+
+    With both `train.steps` and `train.phases`, every phase keeps its share of the steps.
+    """
+    train = config.train
+    if not train.phases:
+        if train.steps is None:
+            raise UserError("train.steps is not set: give the number of steps, or train.phases")
+        rate, warmup = config.optimizer.learning_rate, config.optimizer.warmup_steps
+        return (Phase(train.steps, config.data.length, train.batch_size, rate, warmup),)
+    total = sum(phase.steps for phase in train.phases)
+    if train.steps in (None, total) or total <= 0:
+        return train.phases
+    ends, done = [], 0
+    for phase in train.phases:
+        done += phase.steps
+        ends.append(round(done * train.steps / total))
+    return tuple(
+        dataclasses.replace(
+            phase,
+            steps=end - start,
+            warmup_steps=round(phase.warmup_steps * train.steps / total),
+        )
+        for phase, start, end in zip(train.phases, [0, *ends], ends, strict=False)
+        if end > start
+    )
+
+
+def total_steps(config: Config) -> int:
+    """Steps of the whole run, over all phases."""
+    return sum(phase.steps for phase in phases(config))
+
+
+def with_steps(config: Config, steps: int) -> Config:
+    """The config of a run that goes on to another number of steps: only its last phase changes.
+
+    Phases that would begin at `steps` or later go. `train.phases` holds the phases as they are run.
+    """
+    parts, done = [], 0
+    for phase in phases(config) if config.train.phases else ():
+        if done < steps:
+            parts.append(phase)
+            done += phase.steps
+    if parts:
+        last = parts[-1].steps + steps - done
+        warmup_steps = min(parts[-1].warmup_steps, last)
+        parts[-1] = dataclasses.replace(parts[-1], steps=last, warmup_steps=warmup_steps)
+    train = dataclasses.replace(config.train, steps=steps, phases=tuple(parts))
+    return dataclasses.replace(config, train=train)
+
+
+def validate(config: Config) -> None:
+    """Refuses settings that cannot work, before anything is compiled; raises UserError."""
+    model, data, optimizer = config.model, config.data, config.optimizer
+    _check_numbers(config)
+    if model.hidden_size % model.num_heads:
+        raise UserError(
+            f"model.hidden_size={model.hidden_size} is not divisible by "
+            f"model.num_heads={model.num_heads}"
+        )
+    if data.pairs != "none" and model.num_segments < 2:
+        raise UserError(f"model.num_segments={model.num_segments}: data.pairs={data.pairs} needs 2")
+    for name, value in {
+        "model.dropout": model.dropout,
+        "data.short_sequence_probability": data.short_sequence_probability,
+        "optimizer.weight_decay": optimizer.weight_decay,
+        "optimizer.beta1": optimizer.beta1,
+        "optimizer.beta2": optimizer.beta2,
+    }.items():
+        if not 0 <= value < 1:
+            raise UserError(f"{name}={value}: must be at least 0 and below 1")
+    if not 0 < config.masking.rate < 1:
+        raise UserError(f"masking.rate={config.masking.rate}: must lie between 0 and 1")
+    if not 0 < optimizer.decay_share <= 1:
+        raise UserError(f"optimizer.decay_share={optimizer.decay_share}: must lie in (0, 1]")
+    _check_length("data.length", data.length, model.max_length)
+    if not config.train.phases:
+        (plain,) = phases(config)
+        _check_batch("train.batch_size", plain.batch_size, config.train.accumulation)
+    for number, phase in enumerate(config.train.phases):
+        _check_phase(phase, f"train.phases[{number}]", config)
+
+
+def _check_numbers(config: Config) -> None:
+    """Refuses what is not finite and greater than 0, or negative where 0 has a meaning."""
+    model, train, optimizer = config.model, config.train, config.optimizer
+    positive = {
+        "model.num_layers": model.num_layers,
+        "model.hidden_size": model.hidden_size,
+        "model.num_heads": model.num_heads,
+        "model.intermediate_size": model.intermediate_size,
+        "model.vocab_size": model.vocab_size,
+        "model.max_length": model.max_length,
+        "model.num_segments": model.num_segments,
+        "model.layer_norm_epsilon": model.layer_norm_epsilon,
+        "model.initializer_range": model.initializer_range,
+        "train.steps": train.steps,
+        "train.batch_size": train.batch_size,
+        "train.accumulation": train.accumulation,
+        "train.log_every": train.log_every,
+        "train.evaluate_every": train.evaluate_every,
+        "train.checkpoint_every": train.checkpoint_every,
+        "train.keep_checkpoints": train.keep_checkpoints,
+        "optimizer.clip_norm": optimizer.clip_norm,
+        "optimizer.epsilon": optimizer.epsilon,
+        "optimizer.learning_rate": optimizer.learning_rate,
+    }
+    for name, value in positive.items():
+        if value is not None:
+            _check_positive(name, value)
+    if optimizer.warmup_steps < 0:
+        raise UserError(f"optimizer.warmup_steps={optimizer.warmup_steps}: must not be negative")
+
+
+def _check_phase(phase: Phase, name: str, config: Config) -> None:
+    _check_positive(f"{name}.steps", phase.steps)
+    _check_positive(f"{name}.learning_rate", phase.learning_rate)
+    _check_length(f"{name}.length", phase.length, config.model.max_length)
+    _check_batch(f"{name}.batch_size", phase.batch_size, config.train.accumulation)
+    if not 0 <= phase.warmup_steps <= phase.steps:
+        raise UserError(
+            f"{name}: a phase of {phase.steps} steps cannot warm up for {phase.warmup_steps}; "
+            "change its warmup_steps"
+        )
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise UserError(f"{name}={value}: must be greater than 0 and finite")
+
+
+def _check_length(name: str, length: int, max_length: int) -> None:
+    if length > max_length:
+        raise UserError(
+            f"{name}={length}: such sequences do not fit model.max_length={max_length} positions"
+        )
+    if length < 16:
+        raise UserError(f"{name}={length}: must be at least 16")
+
+
+def _check_batch(name: str, batch_size: int, accumulation: int) -> None:
+    if batch_size < 1 or batch_size % accumulation:
+        raise UserError(
+            f"{name}={batch_size} is not divisible by train.accumulation={accumulation}"
+        )
