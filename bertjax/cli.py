@@ -103,7 +103,8 @@ def _add_prepare(commands: Any) -> None:
         "--tokenizer",
         default="wordpiece",
         metavar="KIND|PATH",
-        help="wordpiece, sentencepiece or sentencepiece:bpe trains one; or load a vocab.txt, a SentencePiece .model or a tokenizer folder",
+        help="train one (wordpiece, sentencepiece, sentencepiece:bpe), or load a vocab.txt, a "
+        "SentencePiece .model or a tokenizer folder",
     )
     parser.add_argument("--vocab-size", type=int, default=30_000, help="pieces (default 30000)")
     parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
