@@ -1,6 +1,14 @@
-"""BERT-tiny: 2 layers of 128, in minutes on two CPU cores.
+"""BERT-tiny: 2 layers of 128, in about ten minutes on two CPU cores.
 
-bertjax pretrain configs/tiny.py --data DATA --run RUN
+    bertjax pretrain configs/tiny.py --data DATA --run RUN
+
+Rows of 16 tokens come first: in short rows the two heads of the first layer learn within a thousand
+steps to look at the word before and the word after, and keep that when the rows grow. Trained on
+rows of 128 from the start, the model sits on the plateau of word frequencies (mlm_loss 6.4 to 6.6)
+for more than ten million tokens.
+
+Measured on 22 MB of English Wikipedia, 8,192 pieces, 10.5 million tokens: mlm_loss 4.68,
+mlm_accuracy 0.276, nsp_accuracy 0.646.
 """
 
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, Phase, TrainConfig

@@ -5,10 +5,16 @@
 #   scripts/quickstart.sh                                         on Python's own documentation
 #   scripts/quickstart.sh --corpus 'books/*.txt' [--corpus ...]   on your text
 #
-# Safe to run again: what is finished is not done twice, what was interrupted goes on.
+# Safe to run again: what is finished is not done twice, what was interrupted goes on. SEED=1 in the
+# environment trains with another seed.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-steps=1600 # of the tiny configuration's schedule, shortened in proportion
+
+# The phases of configs/tiny.py, shortened: rows of 16 tokens first, rows of 128 in the end.
+phase() {
+    printf '{"steps": %d, "length": %d, "batch_size": %d, "learning_rate": 1.5e-3, "warmup_steps": %d}' "$@"
+}
+phases="[$(phase 600 16 128 100), $(phase 150 32 64 20), $(phase 150 64 32 20), $(phase 700 128 16 20)]"
 
 corpus=(--corpus python-docs) name=quickstart
 if [[ $# -gt 0 ]]; then
@@ -18,7 +24,7 @@ if [[ $# -gt 0 ]]; then
     fi
     corpus=("$@") name=quickstart-$(printf '%s\n' "$@" | cksum | cut -d ' ' -f 1)
 fi
-data=$root/data/$name run=$root/runs/$name
+data=$root/data/$name run=$root/runs/$name${SEED:+-seed-$SEED}
 bertjax=$root/.venv/bin/bertjax
 
 source "$root/scripts/environment.sh"
@@ -28,8 +34,9 @@ started=$SECONDS
 echo "1. Text to token shards, with a vocabulary trained on them: $data"
 "$bertjax" prepare "${corpus[@]}" --vocab-size 8192 --validation 0.05 --output "$data"
 
-echo "2. Pretraining configs/tiny.py, $steps steps: $run"
-"$bertjax" pretrain tiny --data "$data" --run "$run" --train.steps="$steps"
+echo "2. Pretraining configs/tiny.py with shorter phases: $run"
+"$bertjax" pretrain tiny --data "$data" --run "$run" \
+    --train.phases="$phases" --train.seed="${SEED:-0}"
 
 echo "3. Evaluation of the last checkpoint on the validation split"
 "$bertjax" evaluate "$run" --data "$data"

@@ -1,12 +1,14 @@
 """The same training by Hugging Face and PyTorch: same weights, batches, masks and optimizer.
 
+    export OMP_WAIT_POLICY=passive
     python -m scripts.benchmark.parity_training DATA [--steps 300] [--layers 2 --hidden 128]
     python -m scripts.benchmark.parity_training DATA --dropout 0.1 --seeds 3 --steps 100
 
 DATA is a folder that `bertjax prepare` made. Both sides take turns, step by step, so that they
-share whatever else the machine does. Without dropout the two losses of every step are compared;
-with it, their means over the last half of the steps, beside the spread over seeds. PyTorch computes
-the vocabulary at the masked positions alone, as bertjax does.
+share whatever else the machine does (without the first line PyTorch's threads spin while others
+have the cores, and it can come out ten times slower than it is). Without dropout the two losses of
+every step are compared; with it, their means over the last half of the steps, beside the spread
+over seeds. PyTorch computes the vocabulary at the masked positions alone, as bertjax does.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bertjax.data import loader

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+import matplotlib as mpl  # pyright: ignore[reportMissingImports]
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib import pyplot as plt  # pyright: ignore[reportMissingImports]
 
 PANELS = ("mlm_loss", "mlm_accuracy", "nsp_accuracy")
 
