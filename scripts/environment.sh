@@ -18,7 +18,7 @@ find_python() {
 }
 
 prepare_environment() {
-    local python version constraints wanted extra missing=()
+    local python version constraints wanted extra extras missing=()
     if [[ -x .venv/bin/python ]]; then
         python=.venv/bin/python
     else
@@ -39,9 +39,10 @@ prepare_environment() {
     if [[ ${#missing[@]} -eq 0 ]]; then
         return
     fi
+    extras=$(IFS=,; echo "$*")
     echo "Setting up .venv with Python $version (once; a few minutes)"
     [[ -x .venv/bin/python ]] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint "$constraints" --editable ".[$(IFS=,; echo "$*")]"
+        --constraint "$constraints" --editable ".${extras:+[$extras]}"
     printf '%s\n' "$wanted" base "$@" > .venv/installed
 }
