@@ -1,4 +1,4 @@
-"""BERT-mini: 4 layers of 256, in half an hour on two CPU cores.
+"""BERT-mini: 4 layers of 256, for two CPU cores or any accelerator.
 
     bertjax pretrain configs/mini.py --data DATA --run RUN
 
