@@ -1,0 +1,114 @@
+"""Somebody else's tensors, checked against the settings beside them and put into our tree."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bertjax.config import ModelConfig
+from bertjax.errors import UserError
+from bertjax.model import bert
+
+HEADS = ("mlm_head", "pooler", "nsp_head")  # what a checkpoint may do without
+_BY_VOCABULARY = ("embeddings/token", "mlm_head/bias")  # arrays whose rows are the vocabulary's
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor in a file, not yet read.
+
+    Attributes:
+        name: as the file calls it.
+        shape: as it stands in the file.
+        read: returns the array, of any floating-point dtype.
+        transposed: whether ours is the transpose of it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+    transposed: bool = False
+
+
+def assemble(
+    config: ModelConfig, tensors: Mapping[str, Tensor], origin: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Reads the tensors into the tree that `bertjax.model.bert` takes.
+
+    Every name and shape is checked before the first byte is read.
+
+    Args:
+        config: the encoder, its vocabulary size set.
+        tensors: by our path, such as "layers/0/attention/query/kernel".
+        origin: names the checkpoint in error messages.
+
+    Returns:
+        float32 weights, zeros in the vocabulary's added rows, and the names of those of `HEADS`
+        that are absent from both.
+
+    Raises:
+        UserError: a tensor is missing, of the wrong shape, no floating-point numbers, or not
+            finite; it is named.
+    """
+    wanted = expected_shapes(config)
+    present = {path.split("/")[0] for path in tensors}
+    absent = tuple(head for head in HEADS if head not in present)
+    wanted = {path: shape for path, shape in wanted.items() if path.split("/")[0] not in absent}
+    _refuse_missing(wanted, tensors, origin)
+    for path, shape in wanted.items():
+        _refuse_other_shape(tensors[path], shape, origin)
+    rows = bert.vocab_rows(config)
+    params: dict[str, Any] = {}
+    for path in wanted:
+        array = _read(tensors[path], origin)
+        if path in _BY_VOCABULARY:
+            array = np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
+        *parents, name = path.split("/")
+        functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, params)[name] = array
+    return params, absent
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight by path, without the rows that round the vocabulary up."""
+    tree = jax.eval_shape(functools.partial(bert.init_params, config), jax.random.key(0))
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    shapes = {"/".join(key.key for key in keys): leaf.shape for keys, leaf in leaves}
+    assert config.vocab_size is not None
+    for path in _BY_VOCABULARY:
+        shapes[path] = (config.vocab_size, *shapes[path][1:])
+    return shapes
+
+
+def _refuse_missing(
+    wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], origin: str
+) -> None:
+    missing = [path for path in wanted if path not in tensors]
+    if missing:
+        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise UserError(
+            f"{origin}: the weights of {missing[0]}{more} are missing; "
+            "the checkpoint is incomplete or its settings belong to another model"
+        )
+
+
+def _refuse_other_shape(tensor: Tensor, shape: tuple[int, ...], origin: str) -> None:
+    wanted = shape[::-1] if tensor.transposed else shape
+    if tuple(tensor.shape) != wanted:
+        raise UserError(
+            f"{origin}: {tensor.name} has shape {list(tensor.shape)}; "
+            f"by the settings beside it, it must be {list(wanted)}"
+        )
+
+
+def _read(tensor: Tensor, origin: str) -> np.ndarray:
+    array = tensor.read()
+    if not jnp.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{origin}: {tensor.name} holds {array.dtype}, not floating-point numbers")
+    array = np.asarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise UserError(f"{origin}: {tensor.name} holds NaN or infinity; the weights are damaged")
+    return np.ascontiguousarray(array.T) if tensor.transposed else array
