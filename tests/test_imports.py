@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bertjax"
 ORDER = (
-    ("errors", "progress"),
+    ("errors",),
+    ("files", "progress"),
     ("settings",),
     ("config",),
     ("text",),

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bertjax.files import write_whole
 from bertjax.text.corpus import MAX_SENTENCES
 from bertjax.text.duplicates import document_hash, drop_repeated
-from bertjax.text.prepare_state import save_array, write_json, write_whole
+from bertjax.text.prepare_state import save_array, write_json
 from bertjax.text.records import TokenizedDocument, encode_document, id_dtype
 from bertjax.text.token_counts import TokenCounts
 from bertjax.text.tokenizer import Tokenizer

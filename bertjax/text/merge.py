@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bertjax.files import write_whole
 from bertjax.text.chunks import INDEX
-from bertjax.text.prepare_state import read_json, save_array, write_json, write_whole
+from bertjax.text.prepare_state import read_json, save_array, write_json
 
 # One record per group, so that any document is read alone.
 WRITER_OPTIONS = "group_size:1,zstd:3"

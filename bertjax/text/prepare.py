@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.files import write_whole
 from bertjax.progress import Progress
 from bertjax.text.chunks import (
     Chunk,
@@ -45,7 +46,6 @@ from bertjax.text.prepare_state import (
     open_state,
     read_json,
     write_json,
-    write_whole,
 )
 from bertjax.text.records import encode_document
 from bertjax.text.scan import read_sample, scan

@@ -15,9 +15,8 @@ missing. `manifest.json` is written last; where it lies, DATA is complete.
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.files import write_whole
 from bertjax.text.corpus import Source, fingerprint, open_source
 
 if TYPE_CHECKING:
@@ -209,18 +209,6 @@ def _state(
         "fingerprints": [fingerprint(source) for source in sources],
         "tokenizer": given.digest if given else None,
     }
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` fill a temporary file or folder, then renames it to `path`."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.files import write_whole
 from bertjax.text.corpus import Source, file_bytes, read_documents, sentence_mode
 from bertjax.text.duplicates import LineCounter, document_hash, drop_repeated
-from bertjax.text.prepare_state import read_json, save_array, write_json, write_whole
+from bertjax.text.prepare_state import read_json, save_array, write_json
 
 SAMPLE_BYTES = 32 << 20
 _REPORT_EVERY = 500

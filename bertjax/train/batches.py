@@ -82,7 +82,7 @@ def validation_shortage(data: str | Path, config: Config) -> str | None:
     )
 
 
-class ValidationBatches(Sequence[dict[str, jax.Array]]):
+class PlacedValidation(Sequence[dict[str, jax.Array]]):
     """The validation split on the devices, made when first used: a run starts without it.
 
     `most_positions` cuts it short (None: never), so that evaluating takes seconds on any corpus.

@@ -9,7 +9,7 @@ import jax
 from bertjax.config import Config, MeshConfig
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
-from bertjax.train.batches import VALIDATION_POSITIONS, ValidationBatches, validation_shortage
+from bertjax.train.batches import VALIDATION_POSITIONS, PlacedValidation, validation_shortage
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, replicated
 from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
@@ -68,6 +68,6 @@ def _evaluate_folder(
         jax.device_put(params, replicated(mesh)),
         config=config.model,
         table=masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id),
-        batches=ValidationBatches(data, tokenizer, config, batch_sharding(mesh), most_positions),
+        batches=PlacedValidation(data, tokenizer, config, batch_sharding(mesh), most_positions),
         dtype=config.train.compute_dtype or default_compute_dtype(),
     )

@@ -24,7 +24,7 @@ from bertjax.errors import UserError
 from bertjax.train.mesh import batch_sharding, everywhere, put_batch
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
-from bertjax.train.run_folder import write_config, write_whole
+from bertjax.train.run_folder import write_config, write_file
 from bertjax.train.signals import STOPPED, StopRequest
 from bertjax.train.state import (
     State,
@@ -216,5 +216,5 @@ def _summarise(
     }
     summary = {"steps": steps} | validation | report.summary() | kept["identity"] | facts | used
     if jax.process_index() == 0:
-        write_whole(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
+        write_file(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
     return summary

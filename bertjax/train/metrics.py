@@ -10,7 +10,7 @@ from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.train import events
-from bertjax.train.run_folder import write_whole
+from bertjax.train.run_folder import write_file
 
 FILE_NAME = "metrics.jsonl"
 
@@ -28,8 +28,8 @@ class MetricsLog:
         self._folder = Path(tempfile.mkdtemp(prefix="bertjax-")) if self._remote else Path(run)
         lines = _kept_lines(_read(run / FILE_NAME), last_step)
         kept = _kept_events(_read(run / events.FILE_NAME), last_step)
-        write_whole(self._folder / FILE_NAME, lines)
-        write_whole(self._folder / events.FILE_NAME, kept)
+        write_file(self._folder / FILE_NAME, lines)
+        write_file(self._folder / events.FILE_NAME, kept)
         self._lines = (self._folder / FILE_NAME).open("a")
         self._events = (self._folder / events.FILE_NAME).open("ab")
 

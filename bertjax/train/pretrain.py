@@ -17,7 +17,7 @@ from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
 from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import TrainingBatches, ValidationBatches, validation_shortage
+from bertjax.train.batches import PlacedValidation, TrainingBatches, validation_shortage
 from bertjax.train.checkpoint import Checkpoints
 from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table
@@ -26,7 +26,7 @@ from bertjax.train.objective import mlm_nsp_objective
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
 from bertjax.train.record import list_steps
-from bertjax.train.run_folder import open_run, write_whole
+from bertjax.train.run_folder import open_run, write_file
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -66,7 +66,7 @@ def pretrain(
         _tell(f"{change}, otherwise as the run was started")
 
     batches = TrainingBatches(data, tokenizer, config)
-    validation = ValidationBatches(data, tokenizer, config, batch_sharding(mesh))
+    validation = PlacedValidation(data, tokenizer, config, batch_sharding(mesh))
     if shortage := validation_shortage(data, config):
         _tell(f"training without validation: {shortage}")
         validation = ()
@@ -143,7 +143,7 @@ def save_tokenizer(tokenizer: "Tokenizer", folder: epath.Path, started: bool) ->
             folder.rmtree()
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            write_whole(folder / name, content)
+            write_file(folder / name, content)
 
 
 def use_compilation_cache() -> None:

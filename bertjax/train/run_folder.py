@@ -8,6 +8,7 @@ import jax
 
 from bertjax.config import Config, Phase, from_json, to_json, total_steps, with_steps
 from bertjax.errors import UserError
+from bertjax.files import write_whole
 
 FILE_NAME = "config.json"
 _MAY_DIFFER = (
@@ -50,7 +51,7 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
 def write_config(run: Any, config: Config) -> None:
     """Writes the `config.json` of a run, an epath.Path, in the first process alone."""
     if jax.process_index() == 0:
-        write_whole(run / FILE_NAME, to_json(config).encode())
+        write_file(run / FILE_NAME, to_json(config).encode())
 
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
@@ -87,21 +88,19 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
-def write_whole(path: Any, data: bytes) -> None:
-    """Writes a local or remote path so that the file appears whole or not at all.
+def write_file(path: Any, data: bytes) -> None:
+    """Writes a file of a local or remote run, an epath.Path: it appears whole or not at all.
 
-    A remote object does by itself; it can neither be renamed nor appended to.
+    A remote object does so by itself; it can neither be renamed nor appended to.
 
     Raises:
-        UserError: the local file cannot be written.
+        UserError: it cannot be written.
     """
-    if "://" in str(path):
-        path.write_bytes(data)
-        return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        if "://" in str(path):
+            path.write_bytes(data)
+        else:
+            write_whole(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -21,7 +21,7 @@ from bertjax.config import (
 from bertjax.errors import UserError
 from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import TrainingBatches, ValidationBatches
+from bertjax.train.batches import PlacedValidation, TrainingBatches
 from bertjax.train.evaluate import evaluate
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch
 from bertjax.train.plan import step_flops
@@ -126,7 +126,7 @@ def test_batches_are_the_same_on_any_number_of_devices(data, devices):
 def test_validation_batches_divide_over_the_devices(data, devices, rows):
     mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
     config = small_config(batch_size=3)
-    batches = ValidationBatches(data, load_tokenizer(data), config, batch_sharding(mesh))
+    batches = PlacedValidation(data, load_tokenizer(data), config, batch_sharding(mesh))
     assert batches[0]["token_ids"].shape == (rows, 32)
 
 

@@ -12,7 +12,7 @@ from bertjax.config import (
     from_json,
 )
 from bertjax.errors import UserError
-from bertjax.train.run_folder import open_run, write_config, write_whole
+from bertjax.train.run_folder import open_run, write_config, write_file
 
 CONFIG = Config(model=ModelConfig(vocab_size=100), train=TrainConfig(steps=10))
 
@@ -141,4 +141,4 @@ def test_a_data_folder_is_no_run(tmp_path):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "config.json").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*config\.json: "):
-        write_whole(tmp_path / "config.json", b"{}")
+        write_file(tmp_path / "config.json", b"{}")
