@@ -1,10 +1,14 @@
-"""Local files and folders, written whole or not at all."""
+"""Local files and folders: written whole or not at all, and used by one process at a time."""
 
+import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from bertjax.errors import UserError
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -21,3 +25,53 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path, told: str) -> Iterator[None]:
+    """While entered, no other process can hold `folder`.
+
+    It is made if missing, and removed if nothing was left in it. The lock is the operating
+    system's, on the file `.lock` in it: it ends with this process, however that ends. A file system
+    without locks is used without.
+
+    Args:
+        folder: a local or mounted folder.
+        told: what the user calls it.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    file = folder / ".lock"
+    descriptor = _lock(file, told)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # before the lock ends: nobody else's file is removed
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+        os.close(descriptor)
+
+
+def _lock(file: Path, told: str) -> int:
+    """The descriptor of the lock file, locked."""
+    while True:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(f"{told}: cannot be written ({error.strerror})") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UserError(
+                f"{told}: another bertjax process is at work in this folder; "
+                "wait for its end, or choose another folder"
+            ) from None
+        except OSError:
+            return descriptor
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        os.close(descriptor)  # its owner has ended, and removed it, in between

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.files import write_whole
+from bertjax.files import held, write_whole
 from bertjax.progress import Progress
 from bertjax.text.chunks import (
     Chunk,
@@ -39,11 +39,12 @@ from bertjax.text.merge import merge_split
 from bertjax.text.prepare_state import (
     PARTS,
     PrepareSettings,
+    check_output,
     check_settings,
     discarded_on_user_error,
     finished_manifest,
-    open_output,
     open_state,
+    open_work,
     read_json,
     write_json,
 )
@@ -101,7 +102,20 @@ def _prepare(settings: PrepareSettings, progress: Report) -> dict[str, Any]:
         progress("already prepared", documents, documents, "document")
         return manifest
     sources = [open_source(spec) for spec in settings.corpora]
-    work = open_output(settings.output, sources)
+    check_output(settings.output, sources)
+    with held(Path(settings.output), f"--output {settings.output}"):
+        # Asked again: another process may have finished it, and let go, in between.
+        return finished_manifest(settings, given) or _make(settings, sources, given, progress)
+
+
+def _make(
+    settings: PrepareSettings,
+    sources: Sequence[Source],
+    given: Tokenizer | None,
+    progress: Report,
+) -> dict[str, Any]:
+    """Makes what is missing of DATA; its folder is ours alone."""
+    work = open_work(settings.output)
     fingerprints = open_state(work, settings, sources, given)
 
     def on_documents(done: int) -> None:
@@ -238,7 +252,7 @@ def _finish(output: Path, manifest: dict[str, Any], work: Path) -> None:
     for name in PARTS:
         (work / name).replace(output / name)
     write_json(output / "manifest.json", manifest)
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)  # a process that finds DATA complete removes it too
 
 
 class _Bars:

@@ -69,6 +69,12 @@ def recorded(settings: PrepareSettings) -> dict[str, Any]:
 
 def check_settings(settings: PrepareSettings) -> None:
     """Refuses settings that cannot work; raises UserError."""
+    if "://" in settings.output:
+        raise UserError(
+            f"--output {settings.output}: DATA must be a local or mounted folder; mount the bucket "
+            "(gcsfuse BUCKET FOLDER), or write to a local folder and copy it "
+            f"(gcloud storage cp -r FOLDER {settings.output})"
+        )
     if not settings.corpora:
         raise UserError("no corpus given: name at least one with --corpus")
     if not 0 <= settings.validation < 1:
@@ -118,25 +124,23 @@ def finished_manifest(
     return manifest
 
 
-def open_output(output: str, sources: Sequence[Source]) -> Path:
-    """Makes the DATA folder and its `.unfinished`, which is returned.
-
-    Raises:
-        UserError: it is remote, no folder, not writable, holds something else, or is part of a
-            source.
-    """
-    if "://" in output:
-        raise UserError(
-            f"--output {output}: DATA must be a local or mounted folder; mount the bucket "
-            "(gcsfuse BUCKET FOLDER), or write to a local folder and copy it "
-            f"(gcloud storage cp -r FOLDER {output})"
-        )
+def check_output(output: str, sources: Sequence[Source]) -> None:
+    """Refuses a folder that cannot become DATA; raises UserError."""
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {output}: this is a file; name a folder")
     for source in sources:
         if source.is_folder and folder.resolve().is_relative_to(Path(source.spec).resolve()):
             raise UserError(f"--output {output}: lies inside --corpus {source.spec}")
+
+
+def open_work(output: str) -> Path:
+    """Makes `.unfinished` in a DATA folder, or tidies the one that is there; returns it.
+
+    Raises:
+        UserError: DATA holds something else, or cannot be written.
+    """
+    folder = Path(output)
     work = folder / ".unfinished"
     if not work.exists():
         taken = [name for name in PARTS if (folder / name).exists()]
@@ -146,9 +150,8 @@ def open_output(output: str, sources: Sequence[Source]) -> Path:
                 "name an empty or new folder"
             )
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        work.mkdir(exist_ok=True)
         _tidy(work)
-        write_whole(work / "writable", lambda path: path.write_text(""))
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
     return work
@@ -172,8 +175,6 @@ def discarded_on_user_error(work: Path) -> Iterator[None]:
         yield
     except UserError:
         shutil.rmtree(work)
-        with contextlib.suppress(OSError):  # the folder held something before
-            work.parent.rmdir()
         raise
 
 

@@ -26,7 +26,7 @@ from bertjax.train.objective import mlm_nsp_objective
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
 from bertjax.train.record import list_steps
-from bertjax.train.run_folder import open_run, write_file
+from bertjax.train.run_folder import hold_run, open_run, write_file
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -51,7 +51,8 @@ def pretrain(
         The summary, as in `summary.json`.
 
     Raises:
-        UserError: config, data, devices, initial weights and run do not fit together.
+        UserError: config, data, devices, initial weights and run do not fit together, or another
+            process trains in RUN.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     join_processes()
@@ -59,12 +60,24 @@ def pretrain(
     config = with_vocab_size(config, tokenizer.vocab_size)
     validate(config)
     use_compilation_cache()
-    mesh = make_mesh(config.mesh)
-    validate_batches(config, mesh.size)
-    config, changes = open_run(run, config)
-    for change in changes:
-        _tell(f"{change}, otherwise as the run was started")
+    validate_batches(config, make_mesh(config.mesh).size)
+    with hold_run(run):
+        config, changes = open_run(run, config)
+        for change in changes:
+            _tell(f"{change}, otherwise as the run was started")
+        return _train(config, data, run, initial_params, manifest["digest"], tokenizer)
 
+
+def _train(
+    config: Config,
+    data: str | Path,
+    run: str | Path,
+    initial_params: Callable[[], tuple[Any, str]] | None,
+    data_digest: str,
+    tokenizer: "Tokenizer",
+) -> dict[str, Any]:
+    """Puts the parts together, and trains."""
+    mesh = make_mesh(config.mesh)
     batches = TrainingBatches(data, tokenizer, config)
     validation = PlacedValidation(data, tokenizer, config, batch_sharding(mesh))
     if shortage := validation_shortage(data, config):
@@ -82,7 +95,7 @@ def pretrain(
             initial_params=initial_params and _checked(initial_params, tokenizer.digest, data),
             stream=batches.stream,
             flops=step_flops(config),
-            identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
+            identity={"data_digest": data_digest, "tokenizer_digest": tokenizer.digest},
             facts={"parameters": count_parameters(config.model)},
         )
 

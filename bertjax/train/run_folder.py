@@ -1,14 +1,16 @@
 """The run folder: its config, what may differ when it is resumed, and its final summary."""
 
+import contextlib
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from bertjax.config import Config, Phase, from_json, to_json, total_steps, with_steps
 from bertjax.errors import UserError
-from bertjax.files import write_whole
+from bertjax.files import held, write_whole
 
 FILE_NAME = "config.json"
 _MAY_DIFFER = (
@@ -46,6 +48,17 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     except OSError as error:
         raise UserError(f"cannot use the run folder {run}: {error.strerror or error}") from error
     return _continue(run, old, config)
+
+
+def hold_run(run: str | os.PathLike[str]) -> contextlib.AbstractContextManager[None]:
+    """While entered, no other process trains in a local run; a bucket knows no locks.
+
+    Raises:
+        UserError: one does already, or the folder cannot be written.
+    """
+    if "://" in str(run) or jax.process_index() > 0:
+        return contextlib.nullcontext()
+    return held(Path(run), str(run))
 
 
 def write_config(run: Any, config: Config) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bertjax.errors import UserError
+from bertjax.files import held
 from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import prepare
 from tests.text.corpora import digests, made_up_documents, silent, small_settings, write_corpus
@@ -128,6 +129,17 @@ def test_an_interrupted_run_refuses_other_settings_and_another_text(corpus, tmp_
     text.write_text(corpus.read_text() + "\nMore.\n")
     with pytest.raises(UserError, match="the corpus or the tokenizer has changed"):
         prepare(small_settings(text, tmp_path / "data"), silent)
+
+
+def test_a_folder_at_which_another_process_works_is_refused_and_left_alone(corpus, tmp_path):
+    run = run_until_killed(corpus, tmp_path / "data", renames=5)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    with held(tmp_path / "data", "the other"):
+        before = digests(tmp_path / "data")
+        with pytest.raises(UserError, match=r"--output .*/data: another bertjax process"):
+            prepare(small_settings(corpus, tmp_path / "data"), silent)
+        assert digests(tmp_path / "data") == before
+    prepare(small_settings(corpus, tmp_path / "data"), silent)
 
 
 def test_a_worker_that_dies_is_told_in_one_line(corpus, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from bertjax.config import (
     from_json,
 )
 from bertjax.errors import UserError
+from bertjax.files import held
 from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.batches import PlacedValidation, TrainingBatches
@@ -94,6 +95,13 @@ def test_mistakes_are_refused_before_anything_is_written(data, tmp_path):
     with pytest.raises(UserError, match="not divisible by 8"):
         pretrain(small_config(batch_size=12), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_another_process_trains_is_refused(data, tmp_path):
+    with held(tmp_path / "run", "the other"):
+        with pytest.raises(UserError, match=r"/run: another bertjax process is at work"):
+            pretrain(small_config(), data, tmp_path / "run")
+        assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_phases_change_length_and_batch_and_count_their_own_arithmetic(data):
