@@ -214,7 +214,10 @@ def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
 def _evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
     from bertjax.api import load
+    from bertjax.files import require_local
 
+    for option in ("data", "corpus"):  # told before the weights are read
+        require_local(f"--{option}", getattr(parsed, option) or "")
     bert = load(parsed.checkpoint)
     figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
     if parsed.json:

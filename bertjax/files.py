@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,3 +76,27 @@ def _lock(file: Path, told: str) -> int:
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor
         os.close(descriptor)  # its owner has ended, and removed it, in between
+
+
+def require_local(
+    option: str, path: str | Path, instead: str = "copy it here (gcloud storage cp -r {} .)"
+) -> None:
+    """Refuses what lies in a bucket, with the commands that bring it here.
+
+    Args:
+        option: where the user gave it, such as `--data`.
+        path: what the user gave.
+        instead: what to do where nothing can be mounted; `{}` stands for the path.
+
+    Raises:
+        UserError: the path has a scheme, such as `gs://`.
+    """
+    # A pathlib.Path has only one of the slashes left.
+    if (parts := re.fullmatch(r"(\w+):/+([^/]+)/?(.*)", str(path))) is None:
+        return
+    scheme, bucket, rest = parts.groups()
+    url = f"{scheme}://{bucket}/{rest}"
+    raise UserError(
+        f"{option} {url}: must be local or mounted; mount the bucket (gcsfuse {bucket} FOLDER) and "
+        f"give FOLDER/{rest}, or {instead.format(url)}"
+    )

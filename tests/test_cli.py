@@ -51,7 +51,6 @@ def test_plan_tells_the_published_number_of_parameters(config, parameters, capsy
         (["pretrain", "tiny", "--data", "nowhere", "--run", "run"], "nowhere"),
         (["pretrain", "tiny", "--run", "run"], "required: --data"),
         (["prepare", "--corpus", "nowhere.txt", "--output", "data"], "nowhere.txt"),
-        (["prepare", "--corpus", "python-docs", "--output", "gs://bucket/data"], "gcsfuse"),
         (["evaluate", "nowhere", "--data", "nowhere"], "no checkpoint at nowhere"),
         (["evaluate", "nowhere"], "one of the arguments --data --corpus is required"),
         (["fill-mask", "nowhere", "a [MASK]"], "no checkpoint at nowhere"),
@@ -60,6 +59,24 @@ def test_plan_tells_the_published_number_of_parameters(config, parameters, capsy
 def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "copy"),
+    [
+        (["pretrain", "tiny", "--run", "run", "--data"], "cp -r gs://bucket/data/en .)"),
+        (["evaluate", "nowhere", "--data"], "cp -r gs://bucket/data/en .)"),
+        (["evaluate", "nowhere", "--corpus"], "cp -r gs://bucket/data/en .)"),
+        (["prepare", "--output", "data", "--corpus"], "cp -r gs://bucket/data/en .)"),
+        (["prepare", "--corpus", "nowhere", "--output"], "cp -r FOLDER gs://bucket/data/en)"),
+    ],
+    ids=["pretrain --data", "evaluate --data", "evaluate --corpus", "--corpus", "--output"],
+)
+def test_a_bucket_is_refused_with_the_commands_that_bring_it_here(arguments, copy, capsys):
+    message = refused(capsys, *arguments, "gs://bucket/data/en")
+    assert f"{arguments[-1]} gs://bucket/data/en: must be local or mounted" in message
+    assert "(gcsfuse bucket FOLDER) and give FOLDER/data/en, or" in message
+    assert f"(gcloud storage {copy}" in message
 
 
 def test_the_installed_command_and_the_module_are_the_same():

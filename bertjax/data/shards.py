@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.files import require_local
 from bertjax.text.prepare_state import FORMAT_VERSION
 from bertjax.text.records import TokenizedDocument, decode_document
 
@@ -19,8 +20,10 @@ def read_manifest(data_folder: str | Path) -> dict[str, Any]:
     """The manifest of a DATA folder.
 
     Raises:
-        UserError: not a DATA folder, one that is not finished, damaged, or of another version.
+        UserError: not a DATA folder, a remote one, one that is not finished, damaged, or of another
+            version.
     """
+    require_local("--data", data_folder)
     file = Path(data_folder, "manifest.json")
     if not file.is_file():
         raise UserError(f"{data_folder}: no manifest.json; make the folder with bertjax prepare")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bertjax.errors import UserError
+from bertjax.files import require_local
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def open_source(spec: str) -> Source:
     """Resolves a SPEC; raises UserError if it names nothing."""
     if spec == "python-docs" or spec.startswith("tfds:"):
         return Source(spec)
+    require_local("--corpus", spec)
     path = Path(spec)
     if path.is_dir():
         files = tuple(_files_below(path))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.files import write_whole
+from bertjax.files import require_local, write_whole
 from bertjax.text.corpus import Source, fingerprint, open_source
 
 if TYPE_CHECKING:
@@ -69,12 +69,8 @@ def recorded(settings: PrepareSettings) -> dict[str, Any]:
 
 def check_settings(settings: PrepareSettings) -> None:
     """Refuses settings that cannot work; raises UserError."""
-    if "://" in settings.output:
-        raise UserError(
-            f"--output {settings.output}: DATA must be a local or mounted folder; mount the bucket "
-            "(gcsfuse BUCKET FOLDER), or write to a local folder and copy it "
-            f"(gcloud storage cp -r FOLDER {settings.output})"
-        )
+    copy = "write to a local folder and copy that (gcloud storage cp -r FOLDER {})"
+    require_local("--output", settings.output, copy)
     if not settings.corpora:
         raise UserError("no corpus given: name at least one with --corpus")
     if not 0 <= settings.validation < 1:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ def test_documents_are_read_by_number_in_the_order_asked_for(data_folder):
 def test_a_folder_without_manifest_is_refused(tmp_path):
     with pytest.raises(UserError, match="make the folder with bertjax prepare"):
         read_manifest(tmp_path)
+
+
+def test_a_folder_in_a_bucket_is_refused_as_a_path_too():
+    with pytest.raises(UserError, match=r"--data gs://bucket/data: must be local or mounted"):
+        read_manifest(Path("gs://bucket/data"))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 99}', "\x00\x01"])
