@@ -8,9 +8,11 @@ traceback), 143 after a clean stop on SIGTERM.
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from bertjax.errors import UserError
@@ -21,6 +23,8 @@ _ACCELERATORS = ("/dev/accel*", "/dev/vfio/[0-9]*", "/dev/nvidia[0-9]*", "/dev/k
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
     _choose_platform()
+    if arguments is None:  # this process is the command
+        signal.signal(signal.SIGTERM, _stop)
     try:
         parsed, overrides = _read_command_line(sys.argv[1:] if arguments is None else arguments)
         parsed.run(parsed, overrides)
@@ -34,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None  # the reader went away (`| head`): nothing to say, nobody to say it to
         return 1
     return 0
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the process as an exception does: what is temporary is removed on the way."""
+    raise SystemExit(128 + number)
 
 
 class _Parser(argparse.ArgumentParser):

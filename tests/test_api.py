@@ -1,6 +1,10 @@
 """A trained run opened for use: `bertjax.load`, its methods, and the commands on top of it."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -173,3 +177,20 @@ def test_fill_mask_prints_json(folders, capsys):
     assert main(["fill-mask", run, "a [MASK] b", "--top-k", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [len(mask) for mask in found["masks"]] == [2]
+
+
+@pytest.mark.process
+def test_a_stopped_evaluation_leaves_no_temporary_folder(folders, tmp_path):
+    temporary, corpus = tmp_path / "temporary", tmp_path / "corpus.txt"
+    temporary.mkdir()
+    os.mkfifo(corpus)  # reading it waits for ever
+    command = [sys.executable, "-m", "bertjax", "evaluate", folders / "run", "--corpus", corpus]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        while not list(temporary.glob("*/validation")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.communicate()[1] == b""
+    assert process.returncode == 143
+    assert list(temporary.iterdir()) == []
