@@ -1,0 +1,156 @@
+"""TensorFlow's checkpoints, read without TensorFlow: PREFIX.index and PREFIX.data-*-of-*.
+
+The format is a "tensor bundle" (tensorflow/core/util/tensor_bundle and, for the fields' numbers,
+tensorflow/core/protobuf/tensor_bundle.proto): the index is a table from names to places, the data
+files hold the bare arrays.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from etils import epath
+
+from bertjax.errors import UserError
+from bertjax.interop.crc32c import crc32c
+from bertjax.interop.sorted_table import read_table, read_varint, unmasked
+
+# By their number in tensorflow/core/framework/types.proto.
+_DTYPES: dict[int, Any] = {
+    1: np.float32,
+    2: np.float64,
+    3: np.int32,
+    4: np.uint8,
+    5: np.int16,
+    6: np.int8,
+    9: np.int64,
+    10: np.bool_,
+    14: ml_dtypes.bfloat16,
+    19: np.float16,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a tensor lies.
+
+    Attributes:
+        dtype: None for strings and other types that are no numbers.
+        shape: of the whole tensor.
+        shard: the number of its data file.
+        offset, size: in bytes.
+        checksum: CRC-32C of these bytes.
+        partitioned: whether it is stored in slices, somewhere else.
+    """
+
+    dtype: np.dtype | None
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    checksum: int
+    partitioned: bool
+
+
+@dataclass(frozen=True)
+class TensorBundle:
+    """A checkpoint's index: how many data files it has, and its tensors by name."""
+
+    prefix: epath.Path
+    shards: int
+    entries: dict[str, Entry]
+
+
+def open_bundle(prefix: epath.PathLike) -> TensorBundle:
+    """Reads PREFIX.index.
+
+    Raises:
+        UserError: no readable file, or one that is truncated, damaged, compressed, or in the
+            other byte order.
+    """
+    prefix = epath.Path(prefix)
+    index = prefix.with_name(f"{prefix.name}.index")
+    try:
+        table = read_table(index.read_bytes())
+        shards = _shards(table.pop(b"", b""))
+        # Keys that begin with a zero byte are slices of partitioned variables.
+        entries = {
+            key.decode(): _entry(value) for key, value in table.items() if not key.startswith(b"\0")
+        }
+    except OSError as error:
+        raise UserError(f"{index}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{index}: {error}") from error
+    return TensorBundle(prefix, shards, entries)
+
+
+def read_tensor(bundle: TensorBundle, name: str) -> np.ndarray:
+    """A tensor as it was saved, checked against its checksum.
+
+    Raises:
+        UserError: its data file is missing, truncated or damaged; it is partitioned or no array
+            of numbers.
+    """
+    prefix, entry = bundle.prefix, bundle.entries[name]
+    if entry.partitioned:
+        raise UserError(f"{prefix}: {name} is a partitioned variable; save it again in one piece")
+    if entry.dtype is None:
+        raise UserError(f"{prefix}: {name} is no array of numbers")
+    file = prefix.with_name(f"{prefix.name}.data-{entry.shard:05}-of-{bundle.shards:05}")
+    try:
+        with file.open("rb") as stream:
+            stream.seek(entry.offset)
+            data = stream.read(entry.size)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); {name} is in it") from error
+    if len(data) < entry.size:
+        raise UserError(f"{file}: truncated; {name} ends at byte {entry.offset + entry.size}")
+    if crc32c(data) != entry.checksum:
+        raise UserError(f"{file}: damaged; the checksum of {name} differs")
+    return np.frombuffer(data, entry.dtype).reshape(entry.shape)
+
+
+def _shards(header: bytes) -> int:
+    """The number of data files, from the BundleHeaderProto that stands under the empty key."""
+    fields = dict(_fields(header))
+    if fields.get(2, 0):
+        raise ValueError("written on a big-endian machine, which is not supported")
+    if 1 not in fields:
+        raise ValueError("not the index of a checkpoint: it has no header")
+    return fields[1]
+
+
+def _entry(data: bytes) -> Entry:
+    """Reads a BundleEntryProto."""
+    fields = dict(_fields(data))
+    number = fields.get(1, 0)
+    dtype = np.dtype(_DTYPES[number]) if number in _DTYPES else None
+    axes = _fields(fields.get(2, b""))  # of a TensorShapeProto
+    shape = tuple(dict(_fields(axis)).get(1, 0) for number, axis in axes if number == 2)
+    size, partitioned = fields.get(5, 0), 7 in fields
+    if dtype and not partitioned and size != math.prod(shape) * dtype.itemsize:
+        raise ValueError("damaged: a tensor's size is not that of its shape")
+    checksum = unmasked(fields.get(6, 0))
+    return Entry(dtype, shape, fields.get(3, 0), fields.get(4, 0), size, checksum, partitioned)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """The (number, value) pairs of a protocol buffer: whole numbers, or bytes."""
+    at = 0
+    while at < len(data):
+        key, at = read_varint(data, at)
+        if key & 7 == 0:
+            value, at = read_varint(data, at)
+        elif key & 7 == 2:
+            size, at = read_varint(data, at)
+            value, at = data[at : at + size], at + size
+        elif key & 7 == 5:
+            value, at = int.from_bytes(data[at : at + 4], "little"), at + 4
+        else:
+            raise ValueError("damaged")
+        if at > len(data):
+            raise ValueError("damaged")
+        yield key >> 3, value
