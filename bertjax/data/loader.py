@@ -210,15 +210,15 @@ def validation_batches(
     return ValidationBatches(windows, special_ids, data.length, batch_size, slots, filled)
 
 
-def prefetch(batches: Batches | ValidationBatches, start_step: int = 0) -> Iterator[Batch]:
-    """The batches from `start_step` on, made ahead on two threads of Grain."""
+def prefetch(
+    batches: Batches | ValidationBatches, start: int = 0, stop: int | None = None
+) -> Iterator[Batch]:
+    """The batches from `start` up to `stop` (None: to the end), made ahead on two threads."""
     import grain
 
     ahead = _PREFETCHED_TOKENS // (batches.rows * batches.length)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=min(max(ahead, 2), 256))
-    iterator = iter(grain.MapDataset.source(batches).to_iter_dataset(options))
-    iterator.set_state({"next_index": start_step})
-    return iterator
+    return iter(grain.MapDataset.source(batches)[start:stop].to_iter_dataset(options))
 
 
 def _assemble(

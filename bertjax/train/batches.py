@@ -43,9 +43,9 @@ class TrainingBatches:
         """The batches from `step` to the last, made ahead on threads of the loader."""
         while step < self._ends[-1]:
             number, start = self._locate(step)
-            batches = loader.prefetch(self._loader(number), step - start)
-            yield from itertools.islice(batches, self._ends[number] - step)
-            step = self._ends[number]
+            end = self._ends[number]
+            yield from loader.prefetch(self._loader(number), step - start, end - start)
+            step = end
 
     def _locate(self, step: int) -> tuple[int, int]:
         """The phase that a step belongs to, and that phase's first step."""

@@ -170,6 +170,22 @@ def test_prefetching_starts_at_any_step():
         assert_same(batch, training[step])
 
 
+def test_prefetching_makes_no_batch_beyond_the_stop():
+    class Numbers:
+        rows = length = 8
+
+        def __len__(self):
+            return 1 << 40
+
+        def __getitem__(self, step):
+            asked.append(step)
+            return {"step": np.array(step)}
+
+    asked = []
+    assert [batch["step"] for batch in prefetch(Numbers(), 5, 9)] == [5, 6, 7, 8]
+    assert sorted(asked) == [5, 6, 7, 8]
+
+
 def test_prefetching_ends_with_the_validation_batches():
     validation = validation_batches(DOCUMENTS, SPECIAL, DATA, 8)
     assert len(list(prefetch(validation))) == len(validation)
