@@ -19,10 +19,13 @@ class ModelConfig:
     vocab_size: int | None = None  # None: the size of the data's tokenizer
     max_length: int = 512
     num_segments: int = 2
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
     dropout: float = 0.1
+    attention_dropout: float | None = None  # of attention probabilities; None: as `dropout`
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
     remat: bool = False  # recompute each layer in the backward pass: less memory, a quarter slower
+    labels: tuple[str, ...] = ()  # what the outputs of a classification or tagging head stand for
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ def validate(config: Config) -> None:
         raise UserError(f"model.num_segments={model.num_segments}: data.pairs={data.pairs} needs 2")
     for name, value in {
         "model.dropout": model.dropout,
+        "model.attention_dropout": model.attention_dropout or 0.0,
         "data.short_sequence_probability": data.short_sequence_probability,
         "optimizer.weight_decay": optimizer.weight_decay,
         "optimizer.beta1": optimizer.beta1,

@@ -1,6 +1,7 @@
 """Settings: files, overrides, JSON both ways, and every mistake refused in one line."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,13 @@ def test_an_override_changes_one_field(text, section, field, value):
     assert getattr(getattr(changed, section), field) == value
     same = dataclasses.replace(getattr(Config(), section), **{field: value})
     assert changed == dataclasses.replace(Config(), **{section: same})
+
+
+def test_a_config_json_from_before_a_setting_existed_has_its_default():
+    values = json.loads(to_json(Config()))
+    for name in ("activation", "attention_dropout", "labels"):
+        del values["model"][name]
+    assert from_json(json.dumps(values), "config.json") == Config()
 
 
 def test_phases_can_be_given_as_json_on_the_command_line():

@@ -1,12 +1,13 @@
-"""BERT with both pretraining heads (Devlin et al. 2018) as functions of a plain dict of weights.
+"""BERT (Devlin et al. 2018) as functions of a plain dict of weights.
 
-The modules are Flax NNX; outside this package the weights are a nested dict of arrays:
-`embeddings`, `layers` (by number, as a string), `mlm_head`, `pooler`, `nsp_head`.
+The modules are Flax NNX; outside this package the weights are a nested dict of arrays: the
+encoder's `embeddings` and `layers` (by number, as a string), and those of `HEADS` that the model
+has.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,10 +17,12 @@ from flax import nnx
 from bertjax.config import ModelConfig
 from bertjax.model.dropout import Dropout
 from bertjax.model.encoder import SITES_PER_LAYER, Embeddings, EncoderLayer
-from bertjax.model.heads import MlmHead, NspHead, Pooler
+from bertjax.model.heads import LinearHead, MlmHead, Pooler
+from bertjax.model.layers import vocab_rows
 
 Params = dict[str, Any]
-VOCAB_MULTIPLE = 128  # so that the vocabulary can be cut over any usual number of devices
+PRETRAINING_HEADS = ("mlm_head", "pooler", "nsp_head")
+HEADS = (*PRETRAINING_HEADS, "classification_head", "tagging_head", "span_head")
 
 
 class Encoded(NamedTuple):
@@ -30,24 +33,20 @@ class Encoded(NamedTuple):
     attentions: tuple[jax.Array, ...]  # num_layers, float32 [batch, heads, length, length]
 
 
-class Bert(nnx.Module):
-    """The encoder and the heads."""
+class Encoder(nnx.Module):
+    """The embeddings and the layers."""
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        rows = vocab_rows(config)
         self.remat = config.remat
-        self.embeddings = Embeddings(config, rows, dtype, rngs)
+        self.embeddings = Embeddings(config, dtype, rngs)
         self.layers = nnx.List(
             [EncoderLayer(config, dtype, rngs) for _ in range(config.num_layers)]
         )
-        self.mlm_head = MlmHead(config, rows, dtype, rngs)
-        self.pooler = Pooler(config, dtype, rngs)
-        self.nsp_head = NspHead(config, dtype, rngs)
 
-    def encode(
+    def __call__(
         self, token_ids: jax.Array, segment_ids: jax.Array, pair_ids: jax.Array, dropout: Dropout
     ) -> Encoded:
-        """The encoder alone, every hidden state and attention kept."""
+        """Every hidden state and attention is kept."""
         hidden = self.embeddings(token_ids, segment_ids, position_ids(pair_ids), dropout)
         states, attentions = [hidden], []
         for number, layer in enumerate(self.layers):
@@ -59,21 +58,30 @@ class Bert(nnx.Module):
         return Encoded(hidden, tuple(states), tuple(attentions))
 
 
-def init_params(config: ModelConfig, key: jax.Array) -> Params:
-    """Fresh float32 weights; a pure function of the key, the same for any sharding under jit."""
+def init_params(
+    config: ModelConfig, key: jax.Array, heads: Sequence[str] = PRETRAINING_HEADS
+) -> Params:
+    """Fresh float32 weights of the encoder and of `heads`, some of `HEADS`.
+
+    A pure function of the key, the same for any sharding under jit.
+    """
+    rngs = nnx.Rngs(params=key)
     with nnx.use_eager_sharding(False):
-        model = Bert(config, jnp.dtype(jnp.float32), nnx.Rngs(params=key))
-        return _plain(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+        return _by_part(
+            heads, lambda name: nnx.state(_part(name, config, jnp.float32, rngs), nnx.Param)
+        )
 
 
-def logical_axes(config: ModelConfig) -> Params:
+def logical_axes(config: ModelConfig, heads: Sequence[str] = PRETRAINING_HEADS) -> Params:
     """The weights' tree with a tuple of logical axis names in place of each array.
 
     Names are "vocab", "embed", "mlp", "heads", "position", or None for an axis never cut.
     """
     with nnx.use_eager_sharding(False):
-        state = nnx.state(_abstract(config, jnp.dtype(jnp.float32)), nnx.Param)
-        specs = _plain(nnx.to_pure_dict(nnx.get_partition_spec(state)))
+        specs = _by_part(
+            heads,
+            lambda name: nnx.get_partition_spec(nnx.state(_abstract(name, config), nnx.Param)),
+        )
     is_spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
     return jax.tree.map(tuple, specs, is_leaf=is_spec)
 
@@ -104,8 +112,10 @@ def forward(
         all_hidden, attention: whether to keep every layer's states and probabilities.
     """
     dropout = Dropout(config.dropout, dropout_key, row_ids)
-    model = _model(params, config, compute_dtype)
-    encoded = model.encode(token_ids, segment_ids, pair_ids, dropout)
+    layers = {int(number): layer for number, layer in params["layers"].items()}
+    weights = {"embeddings": params["embeddings"], "layers": layers}
+    encoder = _merge("encoder", weights, config, compute_dtype)
+    encoded = encoder(token_ids, segment_ids, pair_ids, dropout)
     return Encoded(
         encoded.hidden,
         encoded.hidden_states if all_hidden else (),
@@ -118,18 +128,33 @@ def mlm_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Ar
 
     The rows that round the vocabulary up to a multiple of 128 get -1e9.
     """
-    model = _model(params, config, hidden.dtype)
-    return model.mlm_head(hidden, model.embeddings.token[...])
+    head = _merge("mlm_head", params["mlm_head"], config, hidden.dtype)
+    return head(hidden, params["embeddings"]["token"])
 
 
 def pooled(params: Params, config: ModelConfig, classifier_hidden: jax.Array) -> jax.Array:
     """The pooled output [..., hidden] of the hidden states at `[CLS]` [..., hidden]."""
-    return _model(params, config, classifier_hidden.dtype).pooler(classifier_hidden)
+    return _apply_head("pooler", params, config, classifier_hidden)
 
 
 def nsp_logits(params: Params, config: ModelConfig, pooled: jax.Array) -> jax.Array:
     """Float32 logits [..., 2] of pooled outputs [..., hidden]; 0 = is next."""
-    return _model(params, config, pooled.dtype).nsp_head(pooled)
+    return _apply_head("nsp_head", params, config, pooled)
+
+
+def classification_logits(params: Params, config: ModelConfig, pooled: jax.Array) -> jax.Array:
+    """Float32 logits [..., labels] of pooled outputs [..., hidden] (section 4.1)."""
+    return _apply_head("classification_head", params, config, pooled)
+
+
+def tagging_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
+    """Float32 logits [..., labels] of every hidden state [..., hidden] (section 5.3)."""
+    return _apply_head("tagging_head", params, config, hidden)
+
+
+def span_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
+    """Float32 logits [..., 2] of hidden states [..., hidden]; 0 = start, 1 = end (section 4.2)."""
+    return _apply_head("span_head", params, config, hidden)
 
 
 def position_ids(pair_ids: jax.Array) -> jax.Array:
@@ -150,14 +175,8 @@ def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
     return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
 
 
-def vocab_rows(config: ModelConfig) -> int:
-    """The vocabulary size rounded up to a multiple of 128: the rows of the token table."""
-    assert config.vocab_size is not None, "model.vocab_size is taken from the data first"
-    return -(-config.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
-
-
 def count_parameters(config: ModelConfig) -> int:
-    """Weights with both heads, the tied decoder once, without the vocabulary's added rows."""
+    """Weights with the pretraining heads, the tied decoder once, no padding of the vocabulary."""
     one_layer = dataclasses.replace(config, num_layers=1)
     shapes = jax.eval_shape(functools.partial(init_params, one_layer), jax.random.key(0))
     size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731
@@ -199,21 +218,47 @@ def _rematerialised(layer: EncoderLayer) -> Any:
     return apply
 
 
-def _model(params: Params, config: ModelConfig, dtype: Any) -> Bert:
+def _part(name: str, config: ModelConfig, dtype: Any, rngs: nnx.Rngs) -> Any:
+    """The module of the encoder or of one of `HEADS`, with fresh weights."""
+    dtype = jnp.dtype(dtype)
+    match name:
+        case "encoder":
+            return Encoder(config, dtype, rngs)
+        case "mlm_head":
+            return MlmHead(config, dtype, rngs)
+        case "pooler":
+            return Pooler(config, dtype, rngs)
+        case "nsp_head" | "span_head":
+            return LinearHead(2, config, dtype, rngs)
+        case "classification_head" | "tagging_head":
+            return LinearHead(len(config.labels), config, dtype, rngs)
+    raise ValueError(name)
+
+
+def _apply_head(name: str, params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
+    return _merge(name, params[name], config, hidden.dtype)(hidden)
+
+
+def _merge(name: str, weights: Params, config: ModelConfig, dtype: Any) -> Any:
     """The module with these weights in it."""
-    layers = {int(number): layer for number, layer in params["layers"].items()}
     with nnx.use_eager_sharding(False):
-        return nnx.merge(_graph(config, jnp.dtype(dtype)), {**params, "layers": layers})
+        return nnx.merge(_graph(name, config, jnp.dtype(dtype)), weights)
 
 
-@functools.lru_cache(maxsize=32)
-def _graph(config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Bert]:
+@functools.lru_cache(maxsize=64)
+def _graph(name: str, config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Any]:
     with nnx.use_eager_sharding(False):
-        return nnx.graphdef(_abstract(config, dtype))
+        return nnx.graphdef(_abstract(name, config, dtype))
 
 
-def _abstract(config: ModelConfig, dtype: jnp.dtype) -> Bert:
-    return nnx.eval_shape(lambda: Bert(config, dtype, nnx.Rngs(0)))
+def _abstract(name: str, config: ModelConfig, dtype: Any = jnp.float32) -> Any:
+    return nnx.eval_shape(lambda: _part(name, config, dtype, nnx.Rngs(0)))
+
+
+def _by_part(heads: Sequence[str], state: Callable[[str], nnx.State]) -> Params:
+    """The states of the encoder and of `heads` in one nested dict."""
+    encoder, *parts = (_plain(nnx.to_pure_dict(state(name))) for name in ("encoder", *heads))
+    return encoder | dict(zip(heads, parts, strict=True))
 
 
 def _plain(tree: Mapping[Any, Any]) -> Params:

@@ -1,13 +1,16 @@
 """The embeddings and one post-layer-norm encoder layer (Devlin et al. 2018, section 3)."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from bertjax.config import ModelConfig
+from bertjax.model.activations import ACTIVATIONS
 from bertjax.model.attention import SelfAttention
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import dense, gelu, layer_norm, table
+from bertjax.model.layers import dense, layer_norm, table, vocab_rows
 
 SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-forward output
 
@@ -15,11 +18,9 @@ SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-
 class Embeddings(nnx.Module):
     """Token + position + segment embeddings, layer norm, dropout (site 0)."""
 
-    def __init__(
-        self, config: ModelConfig, vocab_rows: int, dtype: jnp.dtype, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.dtype = dtype
-        self.token = table(vocab_rows, "vocab", config, rngs)
+        self.token = table(vocab_rows(config), "vocab", config, rngs)
         self.position = table(config.max_length, "position", config, rngs)
         self.segment = table(config.num_segments, None, config, rngs)
         self.norm = layer_norm(config, dtype, rngs)
@@ -42,6 +43,8 @@ class EncoderLayer(nnx.Module):
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
+        self.activation = ACTIVATIONS[config.activation]
+        self.attention_dropout = config.attention_dropout
         self.attention = SelfAttention(config, dtype, rngs)
         self.attention_norm = layer_norm(config, dtype, rngs)
         self.intermediate = dense(hidden, inner, ("embed", "mlp"), config, dtype, rngs)
@@ -52,8 +55,10 @@ class EncoderLayer(nnx.Module):
         self, hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, first_site: int
     ) -> tuple[jax.Array, jax.Array]:
         """[batch, length, hidden] to the same, and the attention probabilities."""
-        attended, probabilities = self.attention(hidden, pair_ids, dropout, first_site)
+        own_rate = self.attention_dropout
+        inside = dropout if own_rate is None else dataclasses.replace(dropout, rate=own_rate)
+        attended, probabilities = self.attention(hidden, pair_ids, inside, first_site)
         hidden = self.attention_norm(hidden + dropout(attended, first_site + 1))
-        inner = gelu(self.intermediate(hidden))
+        inner = self.activation(self.intermediate(hidden))
         output = dropout(self.output(inner), first_site + 2)
         return self.output_norm(hidden + output), probabilities

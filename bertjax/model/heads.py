@@ -1,4 +1,4 @@
-"""What stands on the encoder while pretraining: masked tokens and next sentence."""
+"""What stands on the encoder: the two heads of pretraining, and those of labelled tasks."""
 
 import functools
 from typing import Any
@@ -8,28 +8,28 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bertjax.config import ModelConfig
-from bertjax.model.layers import dense, gelu, layer_norm, matmul_precision
+from bertjax.model.activations import ACTIVATIONS
+from bertjax.model.layers import dense, layer_norm, matmul_precision, vocab_rows
 
 _NEVER = -1e9  # the logit of the rows that only round the vocabulary up
 
 
 class MlmHead(nnx.Module):
-    """Transform, GELU, layer norm, then the token table again as the decoder, plus a bias."""
+    """Transform, activation, layer norm, then the token table again as the decoder, plus a bias."""
 
-    def __init__(
-        self, config: ModelConfig, vocab_rows: int, dtype: jnp.dtype, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         hidden = config.hidden_size
         assert config.vocab_size is not None
         self.vocab_size = config.vocab_size
+        self.activation = ACTIVATIONS[config.activation]
         self.transform = dense(hidden, hidden, ("embed", None), config, dtype, rngs)
         self.norm = layer_norm(config, dtype, rngs)
         init = nnx.with_partitioning(nnx.initializers.zeros, ("vocab",))
-        self.bias = nnx.Param(init(rngs.params(), (vocab_rows,), jnp.float32))
+        self.bias = nnx.Param(init(rngs.params(), (vocab_rows(config),), jnp.float32))
 
     def __call__(self, hidden: jax.Array, token_table: jax.Array) -> jax.Array:
         """[..., hidden] and the table [vocab, hidden] to float32 logits [..., vocab]."""
-        hidden = self.norm(gelu(self.transform(hidden)))
+        hidden = self.norm(self.activation(self.transform(hidden)))
         logits = _decode(hidden, token_table.astype(hidden.dtype))
         real = jnp.arange(logits.shape[-1]) < self.vocab_size
         return jnp.where(real, logits + self.bias[...], _NEVER)
@@ -47,15 +47,15 @@ class Pooler(nnx.Module):
         return jnp.tanh(self.dense(hidden))
 
 
-class NspHead(nnx.Module):
-    """Is the second segment the next one? Logit 0 says it is."""
+class LinearHead(nnx.Module):
+    """One matrix product with bias, its result in float32."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.dense = dense(config.hidden_size, 2, ("embed", None), config, dtype, rngs)
+    def __init__(self, outputs: int, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        self.dense = dense(config.hidden_size, outputs, ("embed", None), config, dtype, rngs)
 
-    def __call__(self, pooled: jax.Array) -> jax.Array:
-        """[..., hidden] to float32 [..., 2]."""
-        return self.dense(pooled).astype(jnp.float32)
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        """[..., hidden] to float32 [..., outputs]."""
+        return self.dense(hidden).astype(jnp.float32)
 
 
 @jax.custom_vjp

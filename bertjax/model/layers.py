@@ -6,6 +6,14 @@ from flax import nnx
 
 from bertjax.config import ModelConfig
 
+VOCAB_MULTIPLE = 128  # so that the vocabulary can be cut over any usual number of devices
+
+
+def vocab_rows(config: ModelConfig) -> int:
+    """The vocabulary size rounded up to a multiple of 128: the rows of the token table."""
+    assert config.vocab_size is not None, "model.vocab_size is taken from the data first"
+    return -(-config.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
 
 def truncated_normal(config: ModelConfig) -> nnx.Initializer:
     """Normal of standard deviation `initializer_range`, redrawn beyond two of them (BERT's)."""
