@@ -5,15 +5,17 @@ hardware, the expected time and result. `--section.field=value` changes one fiel
 or value is refused with a suggestion before anything is compiled.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import importlib.util
 import inspect
 import json
-import types
+import traceback
 import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.settings import (
@@ -30,6 +32,7 @@ from bertjax.settings import (
     validate,
     with_steps,
 )
+from bertjax.typed_values import build, convert
 
 __all__ = [
     "Config",
@@ -51,7 +54,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
-_UNIONS = (types.UnionType, typing.Union)
 # What every phase says for itself: given on the command line, these describe a run without phases.
 _PLAIN = {
     "data.length",
@@ -130,7 +132,7 @@ def from_json(text: str | bytes, origin: str) -> Config:
     for key, known in expected.items():
         if (found := values.pop(key, None)) != known:
             raise UserError(f"{origin}: unknown {key} {found!r}; this version reads {known!r}")
-    return _build(Config, values, origin)
+    return build(Config, values, origin)
 
 
 def _call_get_config(file: Path, arguments: str) -> Config:
@@ -138,26 +140,52 @@ def _call_get_config(file: Path, arguments: str) -> Config:
     if spec is None or spec.loader is None:
         raise UserError(f"{file}: not a config; expected a Python file or a run's config.json")
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _users_code(file, spec.origin):
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserError(f"{file}: line {error.lineno}: {error.msg}") from error
-    if not hasattr(module, "get_config"):
+    if not callable(get_config := getattr(module, "get_config", None)):
         raise UserError(f"{file}: no get_config() in it; a config file defines one")
-    parameters = inspect.signature(module.get_config).parameters
-    values = {}
-    for argument in filter(None, arguments.split(",")):
-        name, _, text = argument.partition("=")
-        if name not in parameters or not text:
-            raise UserError(
-                f"{file}: cannot read {argument!r}; it takes "
-                + (", ".join(f"{known}=..." for known in parameters) or "no arguments")
-            )
-        values[name] = _convert(typing.get_type_hints(module.get_config)[name], text, name)
-    config = module.get_config(**values)
+    with _users_code(file, spec.origin):
+        config = get_config(**_arguments(file, get_config, arguments))
     if not isinstance(config, Config):
         raise UserError(f"{file}: get_config() returned {config!r}, not a bertjax.config.Config")
-    return config
+    return build(Config, dataclasses.asdict(config), str(file))
+
+
+def _arguments(file: Path, get_config: Callable[..., Any], text: str) -> dict[str, Any]:
+    """The arguments that follow the file's name, as `get_config` declares them."""
+    signature, hints = inspect.signature(get_config), typing.get_type_hints(get_config)
+    values = {}
+    for argument in filter(None, text.split(",")):
+        name, _, value = argument.partition("=")
+        if name not in signature.parameters or not value:
+            raise UserError(
+                f"{file}: cannot read {argument!r}; it takes "
+                + (", ".join(f"{known}=..." for known in signature.parameters) or "no arguments")
+            )
+        values[name] = convert(hints.get(name, str), value, name)
+    try:
+        signature.bind(**values)
+    except TypeError as error:
+        raise UserError(f"{file}: {error}; give it as in {file.name}:name=value") from error
+    return values
+
+
+@contextlib.contextmanager
+def _users_code(file: Path, origin: str | None) -> Iterator[None]:
+    """Tells what goes wrong in a config file in one line; a bug of this package stays one."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if Path(frames[-1].filename).is_relative_to(Path(__file__).parent):
+            raise
+        lines = [frame.lineno for frame in frames if frame.filename == origin]
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, SyntaxError) and error.filename == origin:
+            lines, text = [error.lineno], error.msg
+        raise UserError(": ".join([str(file), *(f"line {n}" for n in lines[-1:]), text])) from error
 
 
 def _find_config(path: Path) -> Path:
@@ -189,80 +217,5 @@ def _replace(section: Any, path: str, text: str, full: str) -> Any:
         fields = sorted(typing.get_type_hints(type(current)))
         raise UserError(f"--{full} is a section; set one of {fields}")
     else:
-        value = _convert(hints[head], text, full)
+        value = convert(hints[head], text, full)
     return dataclasses.replace(section, **{head: value})
-
-
-def _convert(hint: Any, text: str, name: str) -> Any:
-    """The value that `text` means for a field of type `hint`."""
-    options = typing.get_args(hint)
-    if typing.get_origin(hint) in _UNIONS:
-        if text.lower() == "none":
-            return None
-        return _convert(next(option for option in options if option is not type(None)), text, name)
-    if typing.get_origin(hint) is Literal:
-        if text not in options:
-            near = difflib.get_close_matches(text, options, 1)
-            raise UserError(
-                f"--{name}={text}: choose one of {', '.join(options)}"
-                + (f" (did you mean {near[0]}?)" if near else "")
-            )
-        return text
-    if typing.get_origin(hint) is tuple:
-        return _build_value(hint, _parse_json(text, name), f"--{name}")
-    if hint is bool:
-        if text.lower() not in ("true", "false"):
-            raise UserError(f"--{name}={text}: expected true or false")
-        return text.lower() == "true"
-    try:
-        return hint(text.replace("_", "") if hint is int else text)
-    except ValueError as error:
-        raise UserError(f"--{name}={text}: expected {hint.__name__}") from error
-
-
-def _parse_json(text: str, name: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--{name}: expected JSON ({error})") from error
-
-
-def _build(kind: Any, values: dict[str, Any], origin: str) -> Any:
-    """A dataclass from JSON values, every name and type checked."""
-    hints = typing.get_type_hints(kind)
-    if unknown := sorted(set(values) - set(hints)):
-        raise UserError(f"{origin}: unknown setting {unknown[0]!r} in {kind.__name__}")
-    missing = [
-        item.name
-        for item in dataclasses.fields(kind)
-        if item.name not in values
-        and item.default is dataclasses.MISSING
-        and item.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise UserError(f"{origin}: {kind.__name__} lacks {', '.join(missing)}")
-    return kind(**{key: _build_value(hints[key], value, origin) for key, value in values.items()})
-
-
-def _build_value(hint: Any, value: Any, origin: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise UserError(f"{origin}: expected an object for {getattr(hint, '__name__', hint)}")
-        return _build(hint, value, origin)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{origin}: expected a list, found {value!r}")
-        return tuple(_build_value(typing.get_args(hint)[0], item, origin) for item in value)
-    if typing.get_origin(hint) in _UNIONS:
-        return None if value is None else _build_value(typing.get_args(hint)[0], value, origin)
-    if typing.get_origin(hint) is Literal:
-        allowed = typing.get_args(hint)
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
-        return value
-    else:
-        raise UserError(f"{origin}: expected {hint.__name__}, found {value!r}")
-    if value not in allowed:
-        raise UserError(f"{origin}: expected one of {', '.join(allowed)}, found {value!r}")
-    return value

@@ -192,6 +192,7 @@ def test_the_length_of_validation_is_checked_beside_phases():
     [
         ("def get_config(:", "line 1: invalid syntax"),
         ("x = 1", "no get_config"),
+        ("get_config = 3", "no get_config"),
         ("def get_config():\n    pass", "returned None"),
     ],
 )
@@ -199,6 +200,59 @@ def test_a_file_that_gives_no_config_is_refused(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(UserError, match=message):
         load_config(tmp_path / "mine.py")
+
+
+CONFIG_FILE = "from bertjax.config import Config, TrainConfig, with_steps\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import absent", "line 2: ModuleNotFoundError: No module named 'absent'"),
+        ("from bertjax.config import absent", "line 2: ImportError: cannot import name 'absent'"),
+        ("import json\njson.loads('{')", "line 3: JSONDecodeError: Expecting property name"),
+        ("def get_config():\n    return 1 / 0", "line 3: ZeroDivisionError: division by zero"),
+        (
+            "def get_config():\n    return Config(train=TrainConfig(step=3))",
+            "line 3: TypeError: TrainConfig.__init__() got an unexpected keyword argument 'step'",
+        ),
+        ("def get_config():\n    raise ValueError('a\\nb')", "line 3: ValueError: a b"),
+        ("def get_config(size):\n    return Config()", "give it as in mine.py:name=value"),
+        ("\0", "null bytes"),
+        (
+            "def get_config():\n    return Config(train=TrainConfig(steps='9'))",
+            "train: steps: expected int, found '9'",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_a_config_file_is_told_in_one_line(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(CONFIG_FILE + text)
+    with pytest.raises(UserError) as caught:
+        load_config(tmp_path / "mine.py")
+    told = str(caught.value)
+    assert told.startswith(f"{tmp_path}/mine.py: ")
+    assert message in told
+    assert "\n" not in told
+
+
+def test_a_mistake_in_a_file_that_the_config_imports_is_told_with_both(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "beside.py").write_text("x = (\n")
+    (tmp_path / "mine.py").write_text("import beside")
+    with pytest.raises(UserError, match=r"mine\.py: line 1: SyntaxError: .*\(beside\.py, line 1\)"):
+        load_config(tmp_path / "mine.py")
+
+
+def test_a_bug_of_this_package_keeps_its_traceback(tmp_path):
+    (tmp_path / "mine.py").write_text(f"{CONFIG_FILE}def get_config():\n    with_steps(None, 3)")
+    with pytest.raises(AttributeError):
+        load_config(tmp_path / "mine.py")
+
+
+def test_an_argument_without_a_declared_type_is_text(tmp_path):
+    text = "def get_config(size=3):\n    assert size == '4'\n    return Config()"
+    (tmp_path / "mine.py").write_text(CONFIG_FILE + text)
+    assert load_config(f"{tmp_path}/mine.py:size=4") == Config()
 
 
 def test_a_file_that_is_no_python_is_refused(tmp_path):

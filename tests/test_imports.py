@@ -12,7 +12,7 @@ PACKAGE = ROOT / "bertjax"
 ORDER = (
     ("errors",),
     ("files", "progress"),
-    ("settings",),
+    ("settings", "typed_values"),
     ("config",),
     ("text",),
     ("data",),
