@@ -34,6 +34,25 @@ class Tensor:
     transposed: bool = False
 
 
+@dataclass(frozen=True)
+class Imported:
+    """Somebody else's checkpoint, opened.
+
+    Attributes:
+        config: the encoder, its vocabulary size set.
+        params: as `assemble` returns them.
+        absent: names of the heads that it does not have.
+        step: how many training steps the weights have seen; 0 where it is not said.
+        notes: what was left out, one line each.
+    """
+
+    config: ModelConfig
+    params: dict[str, Any]
+    absent: tuple[str, ...]
+    step: int
+    notes: tuple[str, ...]
+
+
 def assemble(
     config: ModelConfig, tensors: Mapping[str, Tensor], origin: str
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
