@@ -1,10 +1,11 @@
 """The documents of a DATA folder, by number."""
 
+import contextlib
 import json
 import threading
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,12 @@ class ShardedDocuments:
         self._lock = threading.Lock()
 
     def read(self, indices: Sequence[int]) -> list[TokenizedDocument]:
-        """The documents of these numbers, in their order; may be called from any thread."""
+        """The documents of these numbers, in their order; may be called from any thread.
+
+        Raises:
+            UserError: a shard cannot be read or does not hold what it should. Its own checksums
+                find every changed byte.
+        """
         wanted: dict[int, list[int]] = defaultdict(list)
         for place, index in enumerate(indices):
             wanted[bisect_right(self._starts, index) - 1].append(place)
@@ -73,28 +79,55 @@ class ShardedDocuments:
                 documents.update(zip(places, self._read_shard(shard, positions), strict=True))
         return [documents[place] for place in range(len(indices))]
 
-    def _read_shard(self, shard: int, positions: list[int]) -> list[TokenizedDocument]:
-        from array_record.python.array_record_module import ArrayRecordReader
+    def check_sizes(self) -> None:
+        """Opens every shard once: some milliseconds each.
 
-        file = self._files[shard]
-        try:
+        Raises:
+            UserError: one is cut short, or holds more or fewer documents than the manifest says.
+        """
+        for file, first, end in zip(self._files, self._starts, self._starts[1:], strict=False):
+            with _damage_told(file):
+                reader = _open(file)
+                found = reader.num_records()
+                reader.close()
+                if found != end - first:
+                    raise ValueError(f"{found} documents, not {end - first}")
+
+    def _read_shard(self, shard: int, positions: list[int]) -> list[TokenizedDocument]:
+        with _damage_told(self._files[shard]):
             if shard not in self._readers:
-                options = "readahead_buffer_size:0,max_parallelism:0"
-                self._readers[shard] = ArrayRecordReader(
-                    str(file), options, file_reader_buffer_size=1 << 15
-                )
-            return [decode_document(record) for record in self._readers[shard].read(positions)]
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise UserError(
-                f"{file} is damaged ({error}); copy it again or run bertjax prepare again"
-            ) from error
+                self._readers[shard] = _open(self._files[shard])
+            documents = [decode_document(record) for record in self._readers[shard].read(positions)]
+            expected = self.token_counts[np.array(positions) + self._starts[shard]]
+            if [document.token_ids.size for document in documents] != expected.tolist():
+                raise ValueError("other documents than token_counts.npy counts")
+            return documents
+
+
+def _open(file: Path) -> Any:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    options = "readahead_buffer_size:0,max_parallelism:0"
+    return ArrayRecordReader(str(file), options, file_reader_buffer_size=1 << 15)
+
+
+@contextlib.contextmanager
+def _damage_told(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split()) or "its end is missing"
+        raise UserError(
+            f"{file} is damaged ({reason}); copy it again or run bertjax prepare again"
+        ) from error
 
 
 def open_split(data_folder: str | Path, split: str) -> ShardedDocuments:
     """Opens the documents of `train` or `validation` in a DATA folder.
 
     Raises:
-        UserError: as `read_manifest`, or a file of the split is missing or does not fit.
+        UserError: as `read_manifest`, or a file of the split is missing, cut short or does not
+            fit. A changed byte is found when the document is read.
     """
     manifest = read_manifest(data_folder)
     folder = Path(data_folder, split)
@@ -102,6 +135,7 @@ def open_split(data_folder: str | Path, split: str) -> ShardedDocuments:
         entry = manifest["splits"][split]
         files = [Path(data_folder, shard["file"]) for shard in entry["shards"]]
         counts = [int(shard["documents"]) for shard in entry["shards"]]
+        tokens = int(entry["tokens"])
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{data_folder}: manifest.json says nothing of {error} for the split {split}; "
@@ -117,6 +151,11 @@ def open_split(data_folder: str | Path, split: str) -> ShardedDocuments:
             f"{folder}: token_counts.npy is damaged ({error}); copy the folder again or run "
             "bertjax prepare again"
         ) from error
-    if token_counts.shape != (sum(counts),):
-        raise UserError(f"{folder}: token_counts.npy does not fit manifest.json")
-    return ShardedDocuments(files, counts, token_counts)
+    if token_counts.shape != (sum(counts),) or token_counts.sum(dtype=np.int64) != tokens:
+        raise UserError(
+            f"{folder}: token_counts.npy does not fit manifest.json; copy the folder again or run "
+            "bertjax prepare again"
+        )
+    documents = ShardedDocuments(files, counts, token_counts)
+    documents.check_sizes()
+    return documents

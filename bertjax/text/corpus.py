@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bertjax.errors import UserError
-from bertjax.files import require_local
+from bertjax.files import require_local, sha256_of
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def fingerprint(source: Source) -> str:
     digest = hashlib.sha256(f"{source.spec}\0{_external_version(source.spec)}".encode())
     for file in source.files:
         try:
-            with file.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            content = sha256_of(file)
         except OSError as error:
             raise UserError(f"{file}: cannot be read ({error.strerror})") from error
         digest.update(f"{file}\0{content}\n".encode())

@@ -1,6 +1,5 @@
 """Chunks to shards: array_record files whose documents stand in the order of their hashes."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bertjax.files import write_whole
+from bertjax.files import sha256_of, write_whole
 from bertjax.text.chunks import INDEX
 from bertjax.text.prepare_state import read_json, save_array, write_json
 
 # One record per group, so that any document is read alone.
 WRITER_OPTIONS = "group_size:1,zstd:3"
-_HASHED_BYTES = 1 << 20
 
 
 def merge_split(
@@ -81,15 +79,6 @@ def _merge_shard(chunks: Path, count: int, shard: int, file: Path) -> dict[str, 
         "duplicates": duplicates,
         "token_counts": index["tokens"],
     }
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_HASHED_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _shard_index(chunks: Path, count: int, shard: int) -> tuple[np.ndarray, np.ndarray]:

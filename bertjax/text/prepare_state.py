@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.files import require_local, write_whole
+from bertjax.files import require_local, sha256_of, write_whole
 from bertjax.text.corpus import Source, fingerprint, open_source
 
 if TYPE_CHECKING:
@@ -93,17 +93,19 @@ def finished_manifest(
         given: the tokenizer that `settings` names, None if one is to be trained.
 
     Raises:
-        UserError: it was made with other settings, another text or another tokenizer.
+        UserError: it was made with other settings, another text or another tokenizer, or a shard
+            is missing or has another digest than when it was made.
     """
     file = Path(settings.output, "manifest.json")
     if not file.exists():
         return None
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        made_with, _ = dict(manifest["settings"]), dict(manifest["splits"])
+        made_with, splits = dict(manifest["settings"]), manifest["splits"].values()
+        shards = {shard["file"]: shard["sha256"] for split in splits for shard in split["shards"]}
         read = {source["spec"]: source["fingerprint"] for source in manifest["sources"]}
         digest = manifest["tokenizer"]["digest"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{file}: damaged or of another version; remove the folder or choose another --output"
         ) from error
@@ -116,6 +118,13 @@ def finished_manifest(
             f"--output {settings.output} is complete, but {changed[0]} has changed since; "
             "choose another folder or remove this one"
         )
+    for name, written in shards.items():
+        shard = Path(settings.output, name)
+        if not shard.is_file() or sha256_of(shard) != written:
+            raise UserError(
+                f"--output {settings.output}: {name} is missing or not what was written; copy it "
+                "again, or remove the folder and run again"
+            )
     shutil.rmtree(Path(settings.output, ".unfinished"), ignore_errors=True)
     return manifest
 

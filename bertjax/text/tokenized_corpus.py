@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.files import sha256_of
 from bertjax.text.chunks import document_sentences, encode_sentences, tokenized_document
 from bertjax.text.corpus import open_source, read_documents, sentence_mode
 from bertjax.text.manifest import content_entries
-from bertjax.text.merge import WRITER_OPTIONS, sha256_of
+from bertjax.text.merge import WRITER_OPTIONS
 from bertjax.text.prepare_state import save_array, write_json
 from bertjax.text.records import TokenizedDocument, encode_document
 from bertjax.text.tokenizer import Tokenizer

@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -30,7 +29,8 @@ class TrainingBatches:
     """
 
     def __init__(self, data: str | Path, special_ids: SpecialIds, config: Config) -> None:
-        self._data, self._special_ids, self._config = data, special_ids, config
+        self._special_ids, self._config = special_ids, config
+        self._documents = open_split(data, "train")
         self._phases = phases(config)
         self._ends = list(itertools.accumulate(phase.steps for phase in self._phases))
 
@@ -64,10 +64,6 @@ class TrainingBatches:
             jax.process_index(),
             jax.process_count(),
         )
-
-    @functools.cached_property
-    def _documents(self) -> Any:
-        return open_split(self._data, "train")
 
 
 def validation_shortage(data: str | Path, config: Config) -> str | None:

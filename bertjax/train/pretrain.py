@@ -57,6 +57,11 @@ def pretrain(
     """
     join_processes()
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
+    if tokenizer.digest != manifest["tokenizer"]["digest"]:
+        raise UserError(
+            f"{data}: its tokenizer is not the one that the text was cut with; copy the folder "
+            "again or run bertjax prepare again"
+        )
     config = with_vocab_size(config, tokenizer.vocab_size)
     validate(config)
     use_compilation_cache()

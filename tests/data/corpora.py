@@ -62,7 +62,8 @@ def write_data_folder(folder: Path, documents: ListedDocuments, shards: int) -> 
         writer.close()
         entries.append({"file": f"train/{name}", "documents": len(part), "sha256": ""})
     np.save(folder / "train" / "token_counts.npy", documents.token_counts)
-    split = {"documents": len(documents.documents), "shards": entries}
+    tokens = int(documents.token_counts.sum())
+    split = {"documents": len(documents.documents), "tokens": tokens, "shards": entries}
     manifest = {
         "format_version": 1,
         "tokenizer": {"digest": ""},

@@ -1,8 +1,12 @@
+import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bertjax.data.shards import open_split, read_manifest
 from bertjax.errors import UserError
@@ -57,6 +61,14 @@ def test_token_counts_that_do_not_fit_the_manifest_are_refused(data_folder):
         open_split(data_folder, "train")
 
 
+def test_token_counts_with_a_changed_value_are_refused(data_folder):
+    np.save(
+        data_folder / "train" / "token_counts.npy", DOCUMENTS.token_counts + (np.arange(30) == 7)
+    )
+    with pytest.raises(UserError, match=r"does not fit manifest\.json"):
+        open_split(data_folder, "train")
+
+
 @pytest.mark.parametrize("size", [0, 50, 160])
 def test_token_counts_cut_short_are_refused(data_folder, size):
     file = data_folder / "train" / "token_counts.npy"
@@ -86,12 +98,54 @@ def test_a_manifest_that_does_not_describe_the_split_is_refused(data_folder, spl
         open_split(data_folder, "validation")
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: data[: len(data) // 2]])
-def test_a_damaged_shard_is_named(data_folder, damage):
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
+def test_a_shard_cut_short_is_named_before_anything_is_read(data_folder, share):
     file = data_folder / "train" / "00001-of-00004.array_record"
-    file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(UserError, match=r"00001-of-00004\.array_record is damaged"):
-        open_split(data_folder, "train").read([10])
+    data = file.read_bytes()
+    file.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(UserError, match=r"00001-of-00004\.array_record is damaged") as caught:
+        open_split(data_folder, "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_of_another_number_of_documents_is_named(data_folder):
+    shards = data_folder / "train"
+    shutil.copy(shards / "00000-of-00004.array_record", shards / "00003-of-00004.array_record")
+    with pytest.raises(UserError, match=r"00003-of-00004\.array_record .*8 documents, not 7"):
+        open_split(data_folder, "train")
+
+
+def test_a_shard_of_other_documents_is_named_when_it_is_read(data_folder):
+    shards = data_folder / "train"
+    shutil.copy(shards / "00000-of-00004.array_record", shards / "00001-of-00004.array_record")
+    documents = open_split(data_folder, "train")
+    with pytest.raises(UserError, match=r"00001-of-00004\..*damaged \(other documents than"):
+        documents.read([9])
+
+
+@pytest.fixture(scope="module")
+def one_shard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    write_data_folder(folder, DOCUMENTS, shards=1)
+    return folder
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_no_changed_byte_anywhere_gives_a_wrong_document(one_shard, position, change):
+    file = one_shard / "train" / "00000-of-00001.array_record"
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[position % len(damaged)] ^= change
+    file.write_bytes(damaged)
+    found = []
+    with contextlib.suppress(UserError):
+        found = open_split(one_shard, "train").read(range(30))
+    file.write_bytes(whole)
+    for document, expected in zip(found, DOCUMENTS.documents, strict=False):
+        np.testing.assert_array_equal(document.token_ids, expected.token_ids)
+        np.testing.assert_array_equal(document.sentence_lengths, expected.sentence_lengths)
 
 
 def test_a_flipped_byte_in_a_document_is_found(data_folder):

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,18 @@ def test_running_again_says_so_and_leaves_everything_alone(corpus, data):
     assert digests(data) == before
 
 
+def test_running_again_names_a_shard_that_is_not_what_was_written(corpus, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    (shard,) = (tmp_path / "data" / "train").glob("*.array_record")
+    with shard.open("r+b") as file:
+        file.write(b"?")
+    with pytest.raises(UserError, match=rf"train/{shard.name} is missing or not what was written"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+    shard.unlink()
+    with pytest.raises(UserError, match=rf"train/{shard.name} is missing or not what was written"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -262,6 +275,7 @@ def test_another_tokenizer_of_the_same_name_into_the_same_folder_is_refused(data
         {"settings": "x"},
         {"tokenizer": {}},
         {"splits": None},
+        {"splits": {"train": {"shards": [{}]}}},
     ],
 )
 def test_a_damaged_manifest_is_refused(corpus, data, tmp_path, damage):

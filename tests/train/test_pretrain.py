@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 from etils import epath
 
+from bertjax.cli import main
 from bertjax.config import (
     Config,
     DataConfig,
@@ -95,6 +97,30 @@ def test_mistakes_are_refused_before_anything_is_written(data, tmp_path):
     with pytest.raises(UserError, match="not divisible by 8"):
         pretrain(small_config(batch_size=12), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_data_with_another_tokenizer_than_its_own_is_refused(data, other_tokenizer, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    other_tokenizer.save(tmp_path / "data" / "tokenizer")
+    with pytest.raises(UserError, match="its tokenizer is not the one that the text was cut with"):
+        pretrain(small_config(), tmp_path / "data", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_changed_byte_in_a_shard_ends_training_in_one_line(data, tmp_path, capfd):
+    shutil.copytree(data, tmp_path / "data")
+    (shard,) = (tmp_path / "data" / "train").glob("*.array_record")
+    content = bytearray(shard.read_bytes())
+    content[200] ^= 1
+    shard.write_bytes(content)
+    sizes = ["num_layers=1", "hidden_size=16", "num_heads=2", "intermediate_size=32"]
+    command = ["pretrain", "tiny", "--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
+    command += [*(f"--model.{size}" for size in sizes), "--data.length=32", "--train.steps=3"]
+    assert main(command) == 2
+    bar, *told = capfd.readouterr().err.splitlines()
+    assert bar.startswith("training: 0 of 3 steps")
+    assert len(told) == 1
+    assert told[0].startswith(f"bertjax: {shard} is damaged (")
 
 
 def test_a_run_that_another_process_trains_is_refused(data, tmp_path):
