@@ -8,17 +8,20 @@ import struct
 from collections.abc import Iterator
 
 from bertjax.interop.crc32c import crc32c
+from bertjax.interop.snappy import decompress
+from bertjax.interop.varint import read_varint
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_SIZE = 48  # two block handles, padding, magic number
 _TRAILER_SIZE = 5  # type of compression, checksum
+_PLAIN, _SNAPPY = 0, 1  # TensorFlow 2 does not compress, TensorFlow 1 did in part of its builds
 
 
 def read_table(data: bytes) -> dict[bytes, bytes]:
     """Every key of the table and its value, every block checked against its checksum.
 
     Raises:
-        ValueError: not a table, compressed, truncated or damaged; says which.
+        ValueError: not a table, truncated or damaged; says which.
     """
     if len(data) < _FOOTER_SIZE or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
         raise ValueError("truncated, or not the index of a checkpoint")
@@ -30,17 +33,6 @@ def read_table(data: bytes) -> dict[bytes, bytes]:
         place, _ = _handle(handle, 0)
         table |= dict(_entries(_block(data, *place)))
     return table
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where it ends."""
-    value = shift = 0
-    while at < len(data):
-        value |= (data[at] & 0x7F) << shift
-        shift, at = shift + 7, at + 1
-        if data[at - 1] < 0x80:
-            return value, at
-    raise ValueError("damaged")
 
 
 def unmasked(checksum: int) -> int:
@@ -63,9 +55,10 @@ def _block(data: bytes, offset: int, size: int) -> bytes:
     compression, checksum = struct.unpack("<BI", data[end : end + _TRAILER_SIZE])
     if crc32c(data[offset : end + 1]) != unmasked(checksum):
         raise ValueError("damaged: the checksum of a block differs")
-    if compression:
-        raise ValueError("compressed, which is not supported; save it again with TensorFlow")
-    return data[offset:end]
+    block = data[offset:end]
+    if compression not in (_PLAIN, _SNAPPY):
+        raise ValueError(f"a block of an unknown compression ({compression})")
+    return decompress(block) if compression == _SNAPPY else block
 
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -16,7 +16,8 @@ from etils import epath
 
 from bertjax.errors import UserError
 from bertjax.interop.crc32c import crc32c
-from bertjax.interop.sorted_table import read_table, read_varint, unmasked
+from bertjax.interop.sorted_table import read_table, unmasked
+from bertjax.interop.varint import read_varint
 
 # By their number in tensorflow/core/framework/types.proto.
 _DTYPES: dict[int, Any] = {
@@ -68,8 +69,8 @@ def open_bundle(prefix: epath.PathLike) -> TensorBundle:
     """Reads PREFIX.index.
 
     Raises:
-        UserError: no readable file, or one that is truncated, damaged, compressed, or in the
-            other byte order.
+        UserError: no readable file, or one that is truncated, damaged or in the other byte
+            order.
     """
     prefix = epath.Path(prefix)
     index = prefix.with_name(f"{prefix.name}.index")

@@ -58,7 +58,10 @@ def _block(entries, compression=0):
         block += varint(shared) + varint(len(key) - shared) + varint(len(value))
         block += key[shared:] + value
         before = key
-    block += struct.pack("<II", 0, 1) + bytes([compression])
+    block += struct.pack("<II", 0, 1)
+    if compression == 1:  # Snappy, without a single repetition
+        block = varint(len(block)) + bytes([61 << 2]) + struct.pack("<H", len(block) - 1) + block
+    block += bytes([compression])
     return block + _masked(block)
 
 
