@@ -1,7 +1,7 @@
 """`bertjax.load`: a checkpoint opened for use, with its config, tokenizer and weights."""
 
 import functools
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.config import Config, ModelConfig, from_json
+from bertjax.config import Config, ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert as model
 from bertjax.tasks import fill_mask as cloze
@@ -22,20 +22,26 @@ if TYPE_CHECKING:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Output:
-    """What the encoder says about a batch; all float32.
+    """What the encoder says about a batch; all float32, None where the model lacks the head.
 
     Attributes:
         hidden_states: num_layers + 1 arrays [batch, length, hidden]; the first is the embeddings.
         pooled: [batch, hidden], of the row's first position.
         mlm_logits: [batch, length, vocab_size], without the vocabulary's padding.
         nsp_logits: [batch, 2]; index 0 means "is next".
+        classification_logits: [batch, labels].
+        tagging_logits: [batch, length, labels].
+        span_logits: [batch, length, 2]; index 0 means "starts here", 1 "ends here".
         attention: num_layers arrays [batch, heads, length, length], or None if not asked for.
     """
 
     hidden_states: tuple[jax.Array, ...]
-    pooled: jax.Array
-    mlm_logits: jax.Array
-    nsp_logits: jax.Array
+    pooled: jax.Array | None
+    mlm_logits: jax.Array | None
+    nsp_logits: jax.Array | None
+    classification_logits: jax.Array | None
+    tagging_logits: jax.Array | None
+    span_logits: jax.Array | None
     attention: tuple[jax.Array, ...] | None
 
 
@@ -46,9 +52,10 @@ class Bert:
     Attributes:
         config: the encoder's sizes, vocab_size filled in.
         tokenizer: turns text into the model's ids and back.
-        params: nested dict of float32 arrays.
-        experiment: the whole config that it was trained with.
-        step: how many training steps the weights have seen.
+        params: nested dict of float32 arrays; heads that the checkpoint lacks are absent.
+        experiment: the whole config that it was trained with, as far as the checkpoint says.
+        step: how many training steps the weights have seen; 0 where the checkpoint does not say.
+        source: what was opened, in words.
     """
 
     config: ModelConfig
@@ -56,6 +63,7 @@ class Bert:
     params: dict
     experiment: Config
     step: int
+    source: str
 
     def apply(
         self,
@@ -66,7 +74,7 @@ class Bert:
         pair_ids: Any = None,
         attention: bool = False,
     ) -> Output:
-        """Runs the encoder and both heads in float32, without dropout.
+        """Runs the encoder and its heads in float32, without dropout.
 
         Args:
             token_ids: integers [batch, length], special tokens included.
@@ -92,27 +100,48 @@ class Bert:
         return _apply(self.params, token_ids, segment_ids, pair_ids, self.config, attention)
 
     def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """For every `[MASK]` of the text, its `top_k` likeliest tokens and their probabilities."""
+        """For every `[MASK]` of the text, its `top_k` likeliest tokens and their probabilities.
+
+        Raises:
+            UserError: no `[MASK]` in the text, a text longer than the model's positions, or a model
+                without the head.
+        """
+        self._require("mlm_head", "tells no masked words")
         return cloze.fill_mask(self.params, self.config, self.tokenizer, text, top_k)
 
     def next_sentence(self, first: str, second: str) -> float:
         """The probability that `second` follows `first`.
 
         Raises:
-            UserError: together they are longer than the model's positions.
+            UserError: together they are longer than the model's positions, or the model lacks the
+                head.
         """
+        self._require("nsp_head", "tells no next sentence")
         head = [self.tokenizer.classifier_id, *self.tokenizer.encode(first)]
         head.append(self.tokenizer.separator_id)
         tail = [*self.tokenizer.encode(second), self.tokenizer.separator_id]
         segment_ids = [0] * len(head) + [1] * len(tail)
-        logits = self.apply([head + tail], [segment_ids]).nsp_logits[0]
-        return float(jax.nn.softmax(logits)[0])
+        logits = self.apply([head + tail], [segment_ids]).nsp_logits
+        assert logits is not None
+        return float(jax.nn.softmax(logits[0])[0])
 
     def evaluate(self, data: str | None = None, corpus: str | None = None) -> dict[str, Any]:
-        """Masked-word and next-sentence figures on DATA's validation split, or on raw text."""
+        """Masked-word and next-sentence figures on DATA's validation split, or on raw text.
+
+        Those of a head that the model lacks are None.
+
+        Raises:
+            UserError: it has neither head, or the text cannot be used.
+        """
         from bertjax.train.evaluate import evaluate
 
+        if not {"mlm_head", "nsp_head"} & self.params.keys():
+            raise UserError(f"nothing to evaluate: {self.source} (no mlm_head and no nsp_head)")
         return evaluate(self.params, self.experiment, self.tokenizer, data=data, corpus=corpus)
+
+    def _require(self, head: str, consequence: str) -> None:
+        if head not in self.params:
+            raise UserError(f"without {head} the model {consequence}: {self.source}")
 
     def _check(self, token_ids: np.ndarray, segment_ids: np.ndarray, pair_ids: np.ndarray) -> None:
         if token_ids.ndim != 2 or not token_ids.shape == segment_ids.shape == pair_ids.shape:
@@ -134,38 +163,25 @@ class Bert:
 
 
 def load(path: str | Path) -> Bert:
-    """Opens a run (its last sound step) or one of its step folders.
+    """Opens a checkpoint, whatever its format; `source` of the result says what was found.
+
+    Args:
+        path: a run (its last sound step), one of its step folders, or a Hugging Face folder.
 
     Raises:
-        UserError: no such folder, or not a checkpoint of ours, or a damaged one.
+        UserError: no such folder, not a checkpoint, one of another architecture, or one that is
+            incomplete or damaged.
     """
-    from bertjax.text.tokenizer import load_tokenizer
-    from bertjax.train.checkpoint import load_params
+    from bertjax.interop.opening import open_checkpoint
 
-    run = _run_folder(path)
-    config = from_json((run / "config.json").read_bytes(), str(run / "config.json"))
-    with (
-        tempfile.TemporaryDirectory() as local
-    ):  # the run may be gs://, which libraries cannot open
-        for file in (run / "tokenizer").iterdir():
-            Path(local, file.name).write_bytes(file.read_bytes())
-        tokenizer = load_tokenizer(local)
-    params, step = load_params(path)
-    return Bert(config.model, tokenizer, params, config, step)
-
-
-def _run_folder(path: str | Path) -> Any:
-    """The run that a CHECKPOINT names: the folder itself, or two above a step folder."""
-    from etils import epath
-
-    folder = epath.Path(path)
-    if not folder.exists():
-        raise UserError(f"no checkpoint at {path}: no such folder")
-    for candidate in (folder, folder.parent, folder.parent.parent):
-        if (candidate / "config.json").exists() and (candidate / "tokenizer").exists():
-            return candidate
-    raise UserError(
-        f"{path} is not a checkpoint: expected a run with config.json, tokenizer and checkpoints"
+    found = open_checkpoint(path)
+    return Bert(
+        config=found.experiment.model,
+        tokenizer=found.tokenizer,
+        params=found.params,
+        experiment=found.experiment,
+        step=found.step,
+        source=found.source,
     )
 
 
@@ -188,12 +204,20 @@ def _apply(
         all_hidden=True,
         attention=attention,
     )
-    pooled = model.pooled(params, config, encoded.hidden[:, 0])
-    mlm_logits = model.mlm_logits(params, config, encoded.hidden)[..., : config.vocab_size]
+
+    def of(head: str, function: Callable[..., jax.Array], inputs: Any) -> jax.Array | None:
+        return function(params, config, inputs) if head in params else None
+
+    hidden = encoded.hidden
+    pooled = of("pooler", model.pooled, hidden[:, 0])
+    mlm_logits = of("mlm_head", model.mlm_logits, hidden)
     return Output(
         hidden_states=encoded.hidden_states,
         pooled=pooled,
-        mlm_logits=mlm_logits,
-        nsp_logits=model.nsp_logits(params, config, pooled),
+        mlm_logits=None if mlm_logits is None else mlm_logits[..., : config.vocab_size],
+        nsp_logits=of("nsp_head", model.nsp_logits, pooled),
+        classification_logits=of("classification_head", model.classification_logits, pooled),
+        tagging_logits=of("tagging_head", model.tagging_logits, hidden),
+        span_logits=of("span_head", model.span_logits, hidden),
         attention=encoded.attentions if attention else None,
     )

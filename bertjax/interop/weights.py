@@ -1,7 +1,7 @@
 """Somebody else's tensors, checked against the settings beside them and put into our tree."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,7 @@ from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
 
-HEADS = ("mlm_head", "pooler", "nsp_head")  # what a checkpoint may do without
-_BY_VOCABULARY = ("embeddings/token", "mlm_head/bias")  # arrays whose rows are the vocabulary's
+_BY_VOCABULARY = {"embeddings/token", "mlm_head/bias"}  # arrays whose rows are the vocabulary's
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,10 @@ class Imported:
 
 
 def assemble(
-    config: ModelConfig, tensors: Mapping[str, Tensor], origin: str
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    origin: str,
+    name: Callable[[str], str] = str,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Reads the tensors into the tree that `bertjax.model.bert` takes.
 
@@ -64,20 +66,19 @@ def assemble(
         config: the encoder, its vocabulary size set.
         tensors: by our path, such as "layers/0/attention/query/kernel".
         origin: names the checkpoint in error messages.
+        name: what the checkpoint would call the weights at one of our paths.
 
     Returns:
-        float32 weights, zeros in the vocabulary's added rows, and the names of those of `HEADS`
-        that are absent from both.
+        float32 weights, zeros in the vocabulary's added rows, of the encoder and of those heads of
+        which there is a tensor; and the names of the heads of pretraining that are absent.
 
     Raises:
         UserError: a tensor is missing, of the wrong shape, no floating-point numbers, or not
             finite; it is named.
     """
-    wanted = expected_shapes(config)
-    present = {path.split("/")[0] for path in tensors}
-    absent = tuple(head for head in HEADS if head not in present)
-    wanted = {path: shape for path, shape in wanted.items() if path.split("/")[0] not in absent}
-    _refuse_missing(wanted, tensors, origin)
+    parts = {path.split("/")[0] for path in tensors}
+    wanted = expected_shapes(config, [head for head in bert.HEADS if head in parts])
+    _refuse_missing([name(path) for path in wanted if path not in tensors], origin)
     for path, shape in wanted.items():
         _refuse_other_shape(tensors[path], shape, origin)
     rows = bert.vocab_rows(config)
@@ -86,30 +87,30 @@ def assemble(
         array = _read(tensors[path], origin)
         if path in _BY_VOCABULARY:
             array = np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
-        *parents, name = path.split("/")
-        functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, params)[name] = array
-    return params, absent
+        *parents, leaf = path.split("/")
+        functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, params)[leaf] = array
+    return params, tuple(head for head in bert.PRETRAINING_HEADS if head not in parts)
 
 
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def expected_shapes(
+    config: ModelConfig, heads: Sequence[str] = bert.PRETRAINING_HEADS
+) -> dict[str, tuple[int, ...]]:
     """The shape of every weight by path, without the rows that round the vocabulary up."""
-    tree = jax.eval_shape(functools.partial(bert.init_params, config), jax.random.key(0))
+    init = functools.partial(bert.init_params, config, heads=heads)
+    tree = jax.eval_shape(init, jax.random.key(0))
     leaves, _ = jax.tree.flatten_with_path(tree)
     shapes = {"/".join(key.key for key in keys): leaf.shape for keys, leaf in leaves}
     assert config.vocab_size is not None
-    for path in _BY_VOCABULARY:
+    for path in shapes.keys() & _BY_VOCABULARY:
         shapes[path] = (config.vocab_size, *shapes[path][1:])
     return shapes
 
 
-def _refuse_missing(
-    wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], origin: str
-) -> None:
-    missing = [path for path in wanted if path not in tensors]
+def _refuse_missing(missing: Sequence[str], origin: str) -> None:
     if missing:
-        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+        more = f" and {len(missing) - 1} others are" if len(missing) > 1 else " is"
         raise UserError(
-            f"{origin}: the weights of {missing[0]}{more} are missing; "
+            f"{origin}: {missing[0]}{more} missing; "
             "the checkpoint is incomplete or its settings belong to another model"
         )
 

@@ -121,7 +121,7 @@ def masked_loss(
     """Sums and counts of both losses and both accuracies over a masked batch.
 
     Only the predicted positions go through the vocabulary. A tie for the largest logit counts as
-    right.
+    right. A head that the params lack counts nothing.
     """
     encoded = bert.forward(
         params,
@@ -133,14 +133,18 @@ def masked_loss(
         dropout_key=dropout_key,
         row_ids=batch["row_ids"],
     )
-    at_masks = bert.gather_positions(encoded.hidden, masked.positions)
-    mlm = _classification(bert.mlm_logits(params, config, at_masks), masked.labels, masked.weights)
-
-    labels = batch["next_sentence_labels"]
-    starts = bert.classifier_positions(batch["pair_ids"], labels.shape[1])
-    pooled = bert.pooled(params, config, bert.gather_positions(encoded.hidden, starts))
-    present = (labels >= 0).astype(jnp.float32)
-    nsp = _classification(bert.nsp_logits(params, config, pooled), jnp.maximum(labels, 0), present)
+    mlm = nsp = (jnp.float32(0),) * 3
+    if "mlm_head" in params:
+        at_masks = bert.gather_positions(encoded.hidden, masked.positions)
+        logits = bert.mlm_logits(params, config, at_masks)
+        mlm = _classification(logits, masked.labels, masked.weights)
+    if "nsp_head" in params:
+        labels = batch["next_sentence_labels"]
+        starts = bert.classifier_positions(batch["pair_ids"], labels.shape[1])
+        pooled = bert.pooled(params, config, bert.gather_positions(encoded.hidden, starts))
+        present = (labels >= 0).astype(jnp.float32)
+        logits = bert.nsp_logits(params, config, pooled)
+        nsp = _classification(logits, jnp.maximum(labels, 0), present)
 
     sums = {"mlm_loss": mlm[0], "nsp_loss": nsp[0], "mlm_accuracy": mlm[1], "nsp_accuracy": nsp[1]}
     counts = {name: mlm[2] if name.startswith("mlm") else nsp[2] for name in sums}

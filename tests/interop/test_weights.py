@@ -85,7 +85,7 @@ def test_a_head_that_is_absent_is_named_and_left_out(head):
 def test_a_weight_that_is_missing_from_a_part_is_named(path):
     given = tensors()
     del given[path]
-    with pytest.raises(UserError, match=f"^here: the weights of {path} are missing"):
+    with pytest.raises(UserError, match=f"^here: {path} is missing"):
         assemble(CONFIG, given, "here")
 
 

@@ -1,0 +1,146 @@
+"""Hugging Face folders opened: `config.json` and safetensors, without PyTorch."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertjax.config import ModelConfig
+from bertjax.errors import UserError
+from bertjax.interop.bert_config import model_config, read_settings
+from bertjax.interop.huggingface_names import (
+    ARCHITECTURES,
+    DECODER,
+    DECODER_BIAS,
+    ENCODER,
+    MLM_BIAS,
+    TOKEN_TABLE,
+    current_name,
+    is_transposed,
+    tensor_name,
+)
+from bertjax.interop.safetensors_files import open_tensors
+from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
+from bertjax.model import bert
+
+CONFIG_FILE = "config.json"
+
+# transformers' own defaults, for what a config.json leaves out.
+_DEFAULTS = {
+    "vocab_size": 30_522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+_BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
+
+
+def open_huggingface(folder: Path) -> Imported:
+    """Opens a folder of `BertModel` or of one of its relatives with heads.
+
+    Raises:
+        UserError: another architecture, something missing, truncated, damaged, of another shape
+            than `config.json` says, or not finite; the one line names it.
+    """
+    file = folder / CONFIG_FILE
+    settings = read_settings(file)
+    architecture = _architecture(settings, str(file))
+    config = model_config(_DEFAULTS | settings, str(file))
+    with open_tensors(folder, architecture) as stored:
+        tensors = {current_name(name): tensor for name, tensor in stored.items()}
+        for name in _BUFFERS:
+            tensors.pop(name, None)
+        _merge_decoder(tensors, settings, str(folder))
+        config = _with_labels(config, tensors, settings)
+        placed = _place(tensors, config, architecture)
+        _refuse_headless(placed, architecture, str(folder))
+        notes = _unused(tensors, placed, str(folder))
+        params, absent = assemble(config, placed, str(folder), tensor_name)
+    return Imported(config, params, absent, 0, notes)
+
+
+def _architecture(settings: Mapping[str, Any], origin: str) -> str:
+    """The class that `config.json` names; refuses all but BERT, and what changes its arithmetic."""
+    name = str((settings.get("architectures") or ["BertModel"])[0])
+    model_type = settings.get("model_type", "bert" if name.startswith("Bert") else None)
+    if model_type != "bert":
+        raise UserError(
+            f"{origin}: a model of type {model_type} ({name}), not a BERT; "
+            "bertjax opens model_type bert"
+        )
+    unlike = {"position_embedding_type": "absolute", "is_decoder": False}
+    for key, usual in unlike.items():
+        if settings.get(key, usual) != usual:
+            raise UserError(f"{origin}: {key} is {settings[key]!r}; bertjax opens {usual!r} only")
+    return name
+
+
+def _merge_decoder(tensors: dict[str, Tensor], settings: Mapping[str, Any], origin: str) -> None:
+    """Removes the decoder, which is the token table again; refuses one that differs from it."""
+    tied = settings.get("tie_word_embeddings", True)
+    if MLM_BIAS in tensors and not tied and DECODER not in tensors:
+        raise UserError(f"{origin}: {DECODER} is missing, and tie_word_embeddings is false")
+    for copy, own in ((DECODER, TOKEN_TABLE), (DECODER_BIAS, MLM_BIAS)):
+        if copy not in tensors:
+            continue
+        found = tensors.pop(copy)
+        first = tensors.setdefault(own, found)
+        if first is not found and not _equal(first, found):
+            raise UserError(
+                f"{origin}: {found.name} differs from {first.name}; "
+                "bertjax has one array for both, as BERT was published"
+            )
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and np.array_equal(first.read(), second.read())
+
+
+def _with_labels(
+    config: ModelConfig, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> ModelConfig:
+    """The config with a label for every output of the classifier, if there is one."""
+    if "classifier.weight" not in tensors:
+        return config
+    count = tensors["classifier.weight"].shape[0]
+    given = settings.get("id2label") or {}
+    labels = tuple(str(given.get(str(number), f"LABEL_{number}")) for number in range(count))
+    return dataclasses.replace(config, labels=labels)
+
+
+def _place(
+    tensors: Mapping[str, Tensor], config: ModelConfig, architecture: str
+) -> dict[str, Tensor]:
+    """The tensors by their place in our tree; `classifier` means what the class does with it."""
+    tags = architecture == "BertForTokenClassification" or "bert.pooler.dense.weight" not in tensors
+    other = "classification_head" if tags else "tagging_head"
+    heads = [head for head in bert.HEADS if head != other]
+    return {
+        place: dataclasses.replace(tensors[name], transposed=is_transposed(place))
+        for place in expected_shapes(config, heads)
+        if (name := tensor_name(place)) in tensors
+    }
+
+
+def _refuse_headless(placed: Mapping[str, Tensor], architecture: str, origin: str) -> None:
+    present = {place.split("/")[0] for place in placed}
+    needed = set(ARCHITECTURES.get(architecture, ())) if architecture != "BertModel" else set()
+    if present & {"nsp_head", "classification_head"}:
+        needed.add("pooler")
+    if missing := sorted(needed - present):
+        raise UserError(f"{origin}: the weights of its {missing[0]} are missing ({architecture})")
+
+
+def _unused(
+    tensors: Mapping[str, Tensor], placed: Mapping[str, Tensor], origin: str
+) -> tuple[str, ...]:
+    """A note on tensors that belong to no head of ours; within the encoder they are refused."""
+    used = {tensor.name for tensor in placed.values()}
+    unused = [name for name, tensor in tensors.items() if tensor.name not in used]
+    if inner := [name for name in unused if name.startswith(ENCODER)]:
+        raise UserError(f"{origin}: holds {inner[0]}, which no BERT of {CONFIG_FILE}'s sizes has")
+    more = f" and {len(unused) - 3} others" if len(unused) > 3 else ""
+    return (f"not used: {', '.join(unused[:3])}{more}",) if unused else ()
