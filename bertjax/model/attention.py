@@ -6,7 +6,8 @@ from flax import nnx
 
 from bertjax.config import ModelConfig
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import dense, matmul_precision
+from bertjax.model.layers import Dense
+from bertjax.model.matmul import matmul_precision
 
 _MASKED = -1e30  # finite, so that no row of scores can become not-a-number
 
@@ -36,9 +37,28 @@ def attend(
     )
     visible = pair_ids[:, None, :, None] == pair_ids[:, None, None, :]
     scores = jnp.where(visible, scores * query.shape[-1] ** -0.5, _MASKED)
-    probabilities = jax.nn.softmax(scores, axis=-1)
+    probabilities = _softmax(scores)
     weights = dropout(probabilities, site).astype(value.dtype)
     return jnp.einsum("bnqk,bknd->bqnd", weights, value, precision=precision), probabilities
+
+
+@jax.custom_vjp
+def _softmax(scores: jax.Array) -> jax.Array:
+    """Softmax over the last axis whose gradient needs its output alone."""
+    return jax.nn.softmax(scores, axis=-1)
+
+
+def _softmax_forward(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    probabilities = _softmax(scores)
+    return probabilities, probabilities
+
+
+def _softmax_backward(probabilities: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    product = probabilities * gradient
+    return (product - probabilities * jnp.sum(product, axis=-1, keepdims=True),)
+
+
+_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 class SelfAttention(nnx.Module):
@@ -47,10 +67,10 @@ class SelfAttention(nnx.Module):
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         hidden = config.hidden_size
         self.num_heads = config.num_heads
-        self.query = dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
-        self.key = dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
-        self.value = dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
-        self.output = dense(hidden, hidden, ("heads", "embed"), config, dtype, rngs)
+        self.query = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
+        self.key = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
+        self.value = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
+        self.output = Dense(hidden, hidden, ("heads", "embed"), config, dtype, rngs)
 
     def __call__(
         self, hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, site: int

@@ -10,7 +10,7 @@ from bertjax.config import ModelConfig
 from bertjax.model.activations import ACTIVATIONS
 from bertjax.model.attention import SelfAttention
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import dense, layer_norm, table, vocab_rows
+from bertjax.model.layers import Dense, LayerNorm, table, vocab_rows
 
 SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-forward output
 
@@ -23,7 +23,7 @@ class Embeddings(nnx.Module):
         self.token = table(vocab_rows(config), "vocab", config, rngs)
         self.position = table(config.max_length, "position", config, rngs)
         self.segment = table(config.num_segments, None, config, rngs)
-        self.norm = layer_norm(config, dtype, rngs)
+        self.norm = LayerNorm(config, rngs)
 
     def __call__(
         self,
@@ -46,10 +46,10 @@ class EncoderLayer(nnx.Module):
         self.activation = ACTIVATIONS[config.activation]
         self.attention_dropout = config.attention_dropout
         self.attention = SelfAttention(config, dtype, rngs)
-        self.attention_norm = layer_norm(config, dtype, rngs)
-        self.intermediate = dense(hidden, inner, ("embed", "mlp"), config, dtype, rngs)
-        self.output = dense(inner, hidden, ("mlp", "embed"), config, dtype, rngs)
-        self.output_norm = layer_norm(config, dtype, rngs)
+        self.attention_norm = LayerNorm(config, rngs)
+        self.intermediate = Dense(hidden, inner, ("embed", "mlp"), config, dtype, rngs)
+        self.output = Dense(inner, hidden, ("mlp", "embed"), config, dtype, rngs)
+        self.output_norm = LayerNorm(config, rngs)
 
     def __call__(
         self, hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, first_site: int

@@ -1,6 +1,5 @@
 """What stands on the encoder: the two heads of pretraining, and those of labelled tasks."""
 
-import functools
 from typing import Any
 
 import jax
@@ -9,7 +8,8 @@ from flax import nnx
 
 from bertjax.config import ModelConfig
 from bertjax.model.activations import ACTIVATIONS
-from bertjax.model.layers import dense, layer_norm, matmul_precision, vocab_rows
+from bertjax.model.layers import Dense, LayerNorm, vocab_rows
+from bertjax.model.matmul import matmul, matmul_precision, outer_sum
 
 _NEVER = -1e9  # the logit of the rows that only round the vocabulary up
 
@@ -22,17 +22,17 @@ class MlmHead(nnx.Module):
         assert config.vocab_size is not None
         self.vocab_size = config.vocab_size
         self.activation = ACTIVATIONS[config.activation]
-        self.transform = dense(hidden, hidden, ("embed", None), config, dtype, rngs)
-        self.norm = layer_norm(config, dtype, rngs)
+        self.transform = Dense(hidden, hidden, ("embed", None), config, dtype, rngs)
+        self.norm = LayerNorm(config, rngs)
         init = nnx.with_partitioning(nnx.initializers.zeros, ("vocab",))
         self.bias = nnx.Param(init(rngs.params(), (vocab_rows(config),), jnp.float32))
 
     def __call__(self, hidden: jax.Array, token_table: jax.Array) -> jax.Array:
         """[..., hidden] and the table [vocab, hidden] to float32 logits [..., vocab]."""
         hidden = self.norm(self.activation(self.transform(hidden)))
-        logits = _decode(hidden, token_table.astype(hidden.dtype))
-        real = jnp.arange(logits.shape[-1]) < self.vocab_size
-        return jnp.where(real, logits + self.bias[...], _NEVER)
+        bias = self.bias[...]
+        bias = jnp.where(jnp.arange(bias.shape[0]) < self.vocab_size, bias, _NEVER)
+        return _decode(hidden, token_table.astype(hidden.dtype)) + bias
 
 
 class Pooler(nnx.Module):
@@ -40,7 +40,7 @@ class Pooler(nnx.Module):
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         hidden = config.hidden_size
-        self.dense = dense(hidden, hidden, ("embed", None), config, dtype, rngs)
+        self.dense = Dense(hidden, hidden, ("embed", None), config, dtype, rngs)
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """[..., hidden] to [..., hidden]."""
@@ -51,7 +51,7 @@ class LinearHead(nnx.Module):
     """One matrix product with bias, its result in float32."""
 
     def __init__(self, outputs: int, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.dense = dense(config.hidden_size, outputs, ("embed", None), config, dtype, rngs)
+        self.dense = Dense(config.hidden_size, outputs, ("embed", None), config, dtype, rngs)
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """[..., hidden] to float32 [..., outputs]."""
@@ -75,16 +75,9 @@ def _decode_forward(hidden: jax.Array, table: jax.Array) -> tuple[jax.Array, Any
 
 
 def _decode_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The derived rule, but for the table's gradient [hidden, vocab] transposed at the end.
-
-    Asked for as [vocab, hidden], XLA on a CPU transposes the far larger [..., vocab] instead,
-    which costs a quarter of the head's time.
-    """
     hidden, table = saved
-    product = functools.partial(jnp.einsum, precision=matmul_precision(hidden.dtype))
     gradient = gradient.astype(hidden.dtype)
-    by_hidden = product("...h,...v->hv", hidden, gradient)
-    return product("...v,vh->...h", gradient, table), by_hidden.T
+    return matmul(gradient, table), outer_sum(gradient, hidden)
 
 
 _decode.defvjp(_decode_forward, _decode_backward)

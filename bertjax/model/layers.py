@@ -1,10 +1,15 @@
 """The three building blocks that every part of the model shares, with BERT's initialisation."""
 
+import functools
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from bertjax.config import ModelConfig
+from bertjax.model.matmul import matmul
 
 VOCAB_MULTIPLE = 128  # so that the vocabulary can be cut over any usual number of devices
 
@@ -26,50 +31,107 @@ def table(rows: int, axis: str | None, config: ModelConfig, rngs: nnx.Rngs) -> n
     return nnx.Param(init(rngs.params(), (rows, config.hidden_size), jnp.float32))
 
 
-def dense(
-    inputs: int,
-    outputs: int,
-    axes: tuple[str | None, str | None],
-    config: ModelConfig,
-    dtype: jnp.dtype,
-    rngs: nnx.Rngs,
-) -> nnx.Linear:
+class Dense(nnx.Module):
     """A matrix product with bias in `dtype`; `axes` are the logical names of the kernel's axes."""
-    bias_axis = None if axes[1] == "embed" else axes[1]
-    return nnx.Linear(
-        inputs,
-        outputs,
-        dtype=dtype,
-        precision=matmul_precision(dtype),
-        kernel_init=nnx.with_partitioning(truncated_normal(config), axes),
-        bias_init=nnx.with_partitioning(nnx.initializers.zeros, (bias_axis,)),
-        rngs=rngs,
-    )
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        axes: tuple[str | None, str | None],
+        config: ModelConfig,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.dtype = dtype
+        kernel = nnx.with_partitioning(truncated_normal(config), axes)
+        bias_axis = None if axes[1] == "embed" else axes[1]
+        bias = nnx.with_partitioning(nnx.initializers.zeros, (bias_axis,))
+        self.kernel = nnx.Param(kernel(rngs.params(), (inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(bias(rngs.params(), (outputs,), jnp.float32))
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """[..., inputs] to [..., outputs]."""
+        product = matmul(inputs.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return product + self.bias[...].astype(self.dtype)
 
 
-def layer_norm(config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Layer normalisation over the hidden axis; statistics in float32 whatever `dtype`."""
-    return nnx.LayerNorm(
-        config.hidden_size,
-        epsilon=config.layer_norm_epsilon,
-        dtype=dtype,
-        use_fast_variance=False,
-        scale_init=nnx.with_partitioning(nnx.initializers.ones, (None,)),
-        bias_init=nnx.with_partitioning(nnx.initializers.zeros, (None,)),
-        rngs=rngs,
-    )
+class LayerNorm(nnx.Module):
+    """Layer normalisation over the last axis (Ba et al. 2016), in float32 whatever the input."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
+        self.epsilon = config.layer_norm_epsilon
+        ones = nnx.with_partitioning(nnx.initializers.ones, (None,))
+        zeros = nnx.with_partitioning(nnx.initializers.zeros, (None,))
+        self.scale = nnx.Param(ones(rngs.params(), (config.hidden_size,), jnp.float32))
+        self.bias = nnx.Param(zeros(rngs.params(), (config.hidden_size,), jnp.float32))
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """[..., hidden] to the same, in the same dtype."""
+        return _normalise(inputs, self.scale[...], self.bias[...], self.epsilon)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalise(inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    return _normalise_forward(inputs, scale, bias, epsilon)[0]
+
+
+def _normalise_forward(
+    inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, Any]:
+    wide = inputs.astype(jnp.float32)
+    mean = jnp.mean(wide, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(wide - mean), axis=-1, keepdims=True)
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    outputs = (wide - mean) * inverse * scale + bias
+    return outputs.astype(inputs.dtype), (inputs, mean, inverse, scale)
+
+
+def _normalise_backward(
+    _epsilon: float, saved: Any, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    inputs, mean, inverse, scale = saved
+    normal = (inputs.astype(jnp.float32) - mean) * inverse
+    wide = gradient.astype(jnp.float32)
+    scaled = wide * scale
+    along = jnp.mean(scaled * normal, axis=-1, keepdims=True)
+    centred = scaled - jnp.mean(scaled, axis=-1, keepdims=True) - normal * along
+    rows = tuple(range(inputs.ndim - 1))
+    by_scale, by_bias = jnp.sum(wide * normal, axis=rows), jnp.sum(wide, axis=rows)
+    return (centred * inverse).astype(inputs.dtype), by_scale, by_bias
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
+@jax.custom_vjp
 def gelu(inputs: jax.Array) -> jax.Array:
     """The exact GELU, x * Phi(x) (Hendrycks and Gimpel 2016), computed in float32.
 
     `jax.nn.gelu` goes through erfc, which takes two to three times as long on a CPU.
     """
     wide = inputs.astype(jnp.float32)
-    return (0.5 * wide * (1.0 + jax.lax.erf(wide * 2**-0.5))).astype(inputs.dtype)
+    return (wide * _normal_distribution(wide)).astype(inputs.dtype)
 
 
-def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
-    """Full precision for float32: the default on TPU and GPU rounds its operands."""
-    full = dtype == jnp.float32
-    return jax.lax.Precision.HIGHEST if full else jax.lax.Precision.DEFAULT
+def _gelu_forward(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return gelu(inputs), inputs
+
+
+def _gelu_backward(inputs: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    """Phi(x) + x phi(x), from x alone.
+
+    The barrier keeps the compiler from saving the forward pass's erf: on a CPU reading it back
+    takes longer than computing it again.
+    """
+    wide = jax.lax.optimization_barrier(inputs).astype(jnp.float32)
+    density = (2 * math.pi) ** -0.5 * jnp.exp(-0.5 * wide * wide)
+    slope = _normal_distribution(wide) + wide * density
+    return ((gradient.astype(jnp.float32) * slope).astype(inputs.dtype),)
+
+
+def _normal_distribution(inputs: jax.Array) -> jax.Array:
+    return 0.5 * (1.0 + jax.lax.erf(inputs * 2**-0.5))
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)

@@ -202,8 +202,33 @@ def _classification(
         labels: int32 [...].
         weights: float32 [...], 0 for what does not count.
     """
-    is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
-    right = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)  # no gather: classes may be sharded
-    losses = jax.nn.logsumexp(logits, axis=-1) - right
-    hits = right >= jnp.max(logits, axis=-1)
+    losses, hits = _cross_entropy(logits, labels)
     return jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights)
+
+
+@jax.custom_vjp
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Losses, and 1 where no logit is larger than the label's, both float32 [...]."""
+    return _cross_entropy_forward(logits, labels)[0]
+
+
+def _cross_entropy_forward(
+    logits: jax.Array, labels: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], Any]:
+    largest = jnp.max(logits, axis=-1)
+    total = jnp.sum(jnp.exp(logits - largest[..., None]), axis=-1)
+    normaliser = largest + jnp.log(total)
+    right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    hits = (right >= largest).astype(jnp.float32)
+    return (normaliser - right, hits), (logits, labels, normaliser)
+
+
+def _cross_entropy_backward(saved: Any, gradients: Any) -> tuple[jax.Array, None]:
+    """Softmax less one at the label, from the logits alone: nothing of their size is kept."""
+    logits, labels, normaliser = saved
+    is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
+    softmax = jnp.exp(logits - normaliser[..., None])
+    return (softmax - is_label) * gradients[0][..., None], None
+
+
+_cross_entropy.defvjp(_cross_entropy_forward, _cross_entropy_backward)

@@ -1,0 +1,52 @@
+"""Matrix products in the precision that the dtype promises, with gradients that suit a CPU too."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
+    """Full precision for float32: the default on TPU and GPU rounds its operands."""
+    full = dtype == jnp.float32
+    return jax.lax.Precision.HIGHEST if full else jax.lax.Precision.DEFAULT
+
+
+@jax.custom_vjp
+def matmul(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[..., inputs] times the kernel [inputs, outputs] of the same dtype."""
+    return jnp.matmul(inputs, kernel, precision=matmul_precision(inputs.dtype))
+
+
+def _matmul_forward(inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
+    return matmul(inputs, kernel), (inputs, kernel)
+
+
+def _matmul_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    inputs, kernel = saved
+    return matmul(gradient, kernel.T), outer_sum(inputs, gradient)
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
+    """The sum over rows of outer products: [..., m] and [..., n] of one dtype to [m, n].
+
+    On a CPU the narrower operand is transposed first, as an operation of its own. Left to itself,
+    XLA there transposes `left` element by element, which for a wide one takes as long as the
+    product.
+    """
+    left, right = (array.reshape(-1, array.shape[-1]) for array in (left, right))
+    return jax.lax.platform_dependent(left, right, cpu=_outer_sum_cpu, default=_outer_sum)
+
+
+def _outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.einsum("rm,rn->mn", left, right, precision=matmul_precision(left.dtype))
+
+
+def _outer_sum_cpu(left: jax.Array, right: jax.Array) -> jax.Array:
+    if left.shape[1] > right.shape[1]:
+        return _outer_sum_cpu(right, left).T
+    transposed = jax.lax.optimization_barrier(left.T)
+    return jnp.matmul(transposed, right, precision=matmul_precision(left.dtype))
