@@ -1,7 +1,9 @@
 """What the training loop is promised of the pretraining objective."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from bertjax.config import Config, MaskingConfig, ModelConfig
@@ -128,3 +130,21 @@ def test_a_head_without_labels_is_none(trained):
 def test_no_validation_batches_give_no_figures(trained):
     figures = make_objective([]).evaluate(trained[1])
     assert figures == dict.fromkeys(HEADS) | {"examples": 0}
+
+
+def test_cross_entropy_and_its_gradient_are_optax():
+    rng = jax.random.key(3)
+    logits = 4 * jax.random.normal(rng, (5, 7, 11))
+    labels = jax.random.randint(rng, (5, 7), 0, 11)
+    ours = lambda logits: jnp.sum(jnp.sin(objective._cross_entropy(logits, labels)[0]))  # noqa: E731
+    plain = optax.softmax_cross_entropy_with_integer_labels
+    theirs = lambda logits: jnp.sum(jnp.sin(plain(logits, labels)))  # noqa: E731
+    np.testing.assert_allclose(
+        objective._cross_entropy(logits, labels)[0], plain(logits, labels), atol=1e-5
+    )
+    np.testing.assert_allclose(jax.grad(ours)(logits), jax.grad(theirs)(logits), atol=1e-5)
+
+
+def test_a_tie_for_the_largest_logit_counts_as_right():
+    logits = jnp.array([[1.0, 3.0, 3.0], [2.0, 1.0, 0.0]])
+    assert objective._cross_entropy(logits, jnp.array([2, 1]))[1].tolist() == [1.0, 0.0]

@@ -1,0 +1,65 @@
+"""Layers with gradients of their own against the compiler's derivation of the plain formula."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from bertjax.config import ModelConfig
+from bertjax.model.layers import LayerNorm, gelu
+from bertjax.model.matmul import matmul, outer_sum
+
+
+def normal(*shape: int, seed: int = 0) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def check_gradients(ours, plain, *arguments: jax.Array) -> None:
+    found, back = jax.vjp(ours, *arguments)
+    expected, plain_back = jax.vjp(plain, *arguments)
+    cotangent = normal(*expected.shape, seed=9)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    for mine, theirs in zip(back(cotangent), plain_back(cotangent), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=5e-5)
+
+
+def test_gelu_is_x_times_the_normal_distribution():
+    check_gradients(gelu, lambda x: jax.nn.gelu(x, approximate=False), 3 * normal(50, 7))
+
+
+@pytest.mark.parametrize("inputs, outputs", [(12, 40), (40, 12)])
+def test_a_matrix_product_and_both_its_gradients(inputs, outputs):
+    check_gradients(matmul, jnp.matmul, normal(3, 5, inputs), normal(inputs, outputs, seed=1))
+
+
+@pytest.mark.parametrize("left, right", [(4, 9), (9, 4)])
+def test_outer_sum_adds_the_outer_products_of_rows(left, right):
+    rows, others = normal(2, 6, left), normal(2, 6, right, seed=1)
+    expected = sum(
+        np.outer(a, b) for a, b in zip(rows.reshape(-1, left), others.reshape(-1, right))
+    )
+    np.testing.assert_allclose(outer_sum(rows, others), expected, atol=1e-5)
+
+
+def test_layer_norm_and_its_gradients():
+    norm = LayerNorm(ModelConfig(hidden_size=24, layer_norm_epsilon=1e-5), nnx.Rngs(params=0))
+
+    def ours(x, scale, bias):
+        norm.scale[...], norm.bias[...] = scale, bias
+        return norm(x)
+
+    def plain(x, scale, bias):
+        normal = (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        return normal * scale + bias
+
+    check_gradients(ours, plain, 2 + normal(3, 5, 24), normal(24, seed=1), normal(24, seed=2))
+
+
+def test_layer_norm_takes_its_statistics_in_float32():
+    norm = LayerNorm(ModelConfig(hidden_size=64), nnx.Rngs(params=0))
+    inputs = (100 + normal(4, 64)).astype(jnp.bfloat16)
+    wide = np.asarray(inputs, np.float64)
+    expected = (wide - wide.mean(-1, keepdims=True)) / wide.std(-1, keepdims=True)
+    assert norm(inputs).dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(norm(inputs), np.float64), expected, atol=0.02)
