@@ -135,9 +135,14 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield file
 
 
-def _read_file(file: Path, one_document: bool) -> Iterator[list[str]]:
+def is_json(file: Path) -> bool:
+    """Whether a file is JSON Lines, compressed or not."""
     name = file.with_suffix("") if file.suffix in COMPRESSED_SUFFIXES else file
-    if name.suffix == ".jsonl":
+    return name.suffix == ".jsonl"
+
+
+def _read_file(file: Path, one_document: bool) -> Iterator[list[str]]:
+    if is_json(file):
         for text in _json_texts(file):
             yield from _cut_document(_clean_lines(text))
         return

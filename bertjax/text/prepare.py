@@ -1,6 +1,6 @@
 """Raw text to a DATA folder of token shards: what `bertjax prepare` does.
 
-    1. scan       read everything once: counts, repeated lines, a sample
+    1. scan       read everything once: counts, repeated lines, a sample; starts over if killed
     2. tokenizer  train it on the sample, or load it
     3. tokenize   numbered chunks over processes
     4. merge      chunks to shards by document hash; exact duplicates dropped
@@ -15,7 +15,6 @@ import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,11 +28,10 @@ from bertjax.text.chunks import (
     ChunkTokenizer,
     Sharding,
     cut_chunks,
-    encode_sentences,
     plan_sharding,
-    tokenized_document,
 )
 from bertjax.text.corpus import Source, open_source, read_documents
+from bertjax.text.disk import check_before_reading, check_before_tokenizing
 from bertjax.text.manifest import describe, make_manifest
 from bertjax.text.merge import merge_split
 from bertjax.text.prepare_state import (
@@ -48,7 +46,6 @@ from bertjax.text.prepare_state import (
     read_json,
     write_json,
 )
-from bertjax.text.records import encode_document
 from bertjax.text.scan import read_sample, scan
 from bertjax.text.tokenized_corpus import tokenize_corpus
 from bertjax.text.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece, train_wordpiece
@@ -63,8 +60,6 @@ _TRAINERS: dict[str, Callable[[Iterator[str], int, bool], Tokenizer]] = {
     "sentencepiece:bpe": functools.partial(train_sentencepiece, model_type="bpe"),
 }
 _MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES, _CHUNKS = 1 << 20, 16 << 20, 1024
-_MEASURED_LINES = 5_000
-_SPARE_DISK = 1.1
 
 
 def prepare(settings: PrepareSettings, progress: Report | None = None) -> dict[str, Any]:
@@ -116,6 +111,10 @@ def _make(
 ) -> dict[str, Any]:
     """Makes what is missing of DATA; its folder is ours alone."""
     work = open_work(settings.output)
+    with discarded_on_user_error(work):
+        if not (work / "scan.json").exists():
+            pieces = given.vocab_size if given else settings.vocab_size
+            check_before_reading(work, sources, pieces)
     fingerprints = open_state(work, settings, sources, given)
 
     def on_documents(done: int) -> None:
@@ -125,7 +124,7 @@ def _make(
         scanned = scan(sources, settings.sentences, work, on_documents)
         tokenizer = _tokenizer(settings, given, work, progress)
     text_bytes = sum(source["bytes"] for source in scanned)
-    _check_disk(work, text_bytes, tokenizer)
+    check_before_tokenizing(work, text_bytes, tokenizer)
     sharding = plan_sharding(text_bytes, settings.validation)
     chunks = _tokenize(settings, sources, scanned, sharding, work, progress)
     with discarded_on_user_error(work):
@@ -149,28 +148,6 @@ def _tokenizer(
         write_whole(folder, tokenizer.save)
         progress("making the tokenizer", 1, 1, "tokenizer")
     return load_tokenizer(folder)
-
-
-def _check_disk(work: Path, text_bytes: int, tokenizer: Tokenizer) -> None:
-    """Refuses to start what will not fit: chunks and shards lie on disk at the same time.
-
-    What is there already, of a run that goes on, is part of the need and stays.
-    """
-    lines = list(islice(read_sample(work / "sample.txt"), _MEASURED_LINES))
-    sample_bytes = sum(len(line.encode()) + 1 for line in lines)
-    rows = encode_sentences(lines, tokenizer)
-    record = encode_document(tokenized_document(rows, tokenizer.vocab_size))
-    need = int(_SPARE_DISK * 2 * text_bytes * len(record) / max(sample_bytes, 1))
-    written = [
-        file for part in ("chunks", "train", "validation") for file in (work / part).glob("*")
-    ]
-    free = shutil.disk_usage(work).free + sum(file.stat().st_size for file in written)
-    if need > free:
-        raise UserError(
-            f"--output {work.parent}: needs about {need / 1e9:.1f} GB of free disk, "
-            f"{free / 1e9:.1f} GB are there; free some and run the command again to go on from "
-            "here, or choose another disk"
-        )
 
 
 def _tokenize(

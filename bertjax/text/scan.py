@@ -27,6 +27,9 @@ def scan(
 ) -> list[dict[str, Any]]:
     """Reads every source once, or returns what an earlier scan found.
 
+    One process reads about 30 MB of text a second, a tenth of the work or less. A scan that is
+    killed starts over; ten gigabytes take six minutes.
+
     Writes `repeated.npy` and `sample.txt` into `work`.
 
     Args:

@@ -14,6 +14,7 @@ from bertjax.errors import UserError
 
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
 _BUFFER_BYTES = 1 << 20
+_HEAD_BYTES = 1 << 18  # longer than any block of zstandard's, which comes out whole
 _ZSTD_INPUT_BYTES = 1 << 12  # what is read at once may be a thousand times as long decompressed
 _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
@@ -42,6 +43,31 @@ def read_lines(path: Path, max_bytes: int, cut_long: bool = True) -> Iterator[st
         raise UserError(f"{path}: damaged or not a {kind} file ({error})") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def head(path: Path) -> tuple[bytes, int]:
+    """The beginning of a file's text, and how many bytes of the file hold it.
+
+    Nothing of a file that cannot be read or is damaged: that is told when it is read.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_HEAD_BYTES)
+        if path.suffix not in COMPRESSED_SUFFIXES:
+            return data, len(data)
+        decompressor = _decompressor(path.suffix)
+        text = decompressor.decompress(data)
+    except (*_DAMAGED, OSError):
+        return b"", 0
+    return text, len(data) - len(decompressor.unused_data)
+
+
+def _decompressor(suffix: str) -> Any:
+    if suffix == ".gz":
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    if suffix == ".xz":
+        return lzma.LZMADecompressor()
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
 
 
 def _open(path: Path) -> BinaryIO:

@@ -1,18 +1,15 @@
-"""Raw text to a DATA folder: what lies in it, what is dropped, what is refused."""
+"""Raw text to a DATA folder: what lies in it, and what is dropped."""
 
 import dataclasses
-import errno
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bertjax.errors import UserError
 from bertjax.text import prepare as prepare_module
-from bertjax.text.prepare import PrepareSettings, describe, prepare
+from bertjax.text.prepare import describe, prepare
 from bertjax.text.token_counts import tokenizer_report
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece
 from tests.text.corpora import (
@@ -35,18 +32,6 @@ def texts(folder: Path, split: str) -> set[str]:
         )
         for document in read_split(folder, split)
     }
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", made_up_documents(60))
-
-
-@pytest.fixture(scope="module")
-def data(corpus, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "deep" / "data"
-    prepare(small_settings(corpus, folder), silent)
-    return folder
 
 
 def test_every_sentence_is_there_once_with_its_boundaries(data):
@@ -209,214 +194,9 @@ def test_sources_keep_their_own_counts(corpus, tmp_path):
     assert sum(source["tokens"] for source in manifest["sources"]) == tokens
 
 
-def test_running_again_says_so_and_leaves_everything_alone(corpus, data):
-    before, calls = digests(data), []
-    manifest = prepare(small_settings(corpus, data), lambda *call: calls.append(call))
-    assert [call[0] for call in calls] == ["already prepared"]
-    assert manifest == json.loads((data / "manifest.json").read_text())
-    assert digests(data) == before
-
-
-def test_running_again_names_a_shard_that_is_not_what_was_written(corpus, data, tmp_path):
-    shutil.copytree(data, tmp_path / "data")
-    (shard,) = (tmp_path / "data" / "train").glob("*.array_record")
-    with shard.open("r+b") as file:
-        file.write(b"?")
-    with pytest.raises(UserError, match=rf"train/{shard.name} is missing or not what was written"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
-    shard.unlink()
-    with pytest.raises(UserError, match=rf"train/{shard.name} is missing or not what was written"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"vocab_size": 150}, "vocab_size=200, not 150"),
-        ({"cased": True}, "cased=False, not True"),
-        ({"validation": 0.1}, "validation=0.2, not 0.1"),
-        ({"sentences": "split"}, "sentences='auto', not 'split'"),
-        ({"tokenizer": "sentencepiece"}, "tokenizer='wordpiece', not 'sentencepiece'"),
-    ],
-)
-def test_other_settings_into_the_same_folder_are_refused_by_name(corpus, data, change, message):
-    with pytest.raises(UserError, match=message):
-        prepare(small_settings(corpus, data, **change), silent)
-
-
-def test_another_text_of_the_same_size_into_the_same_folder_is_refused(tmp_path):
-    corpus = write_corpus(tmp_path / "a.txt", made_up_documents(20))
-    prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
-    text = corpus.read_text()
-    corpus.write_text(text.replace("a", "e", 1))
-    with pytest.raises(UserError, match=r"a\.txt has changed since"):
-        prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
-    corpus.write_text(text)  # the same text again, though the file is new
-    prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
-
-
-def test_another_tokenizer_of_the_same_name_into_the_same_folder_is_refused(data, corpus, tmp_path):
-    vocabulary = tmp_path / "vocab.txt"
-    vocabulary.write_text((data / "tokenizer" / "vocab.txt").read_text())
-    settings = small_settings(corpus, tmp_path / "data", tokenizer=str(vocabulary))
-    prepare(settings, silent)
-    with vocabulary.open("a") as file:
-        file.write("another\n")
-    with pytest.raises(UserError, match=r"vocab\.txt has changed since"):
-        prepare(settings, silent)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"sources": [{}]},
-        {"sources": [1]},
-        {"sources": None},
-        {"settings": "x"},
-        {"tokenizer": {}},
-        {"splits": None},
-        {"splits": {"train": {"shards": [{}]}}},
-    ],
-)
-def test_a_damaged_manifest_is_refused(corpus, data, tmp_path, damage):
-    manifest = json.loads((data / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | damage))
-    with pytest.raises(UserError, match=r"manifest\.json: damaged"):
-        prepare(small_settings(corpus, tmp_path), silent)
-
-
-def test_a_wrong_tokenizer_is_told_before_the_corpus_is_read(corpus, tmp_path):
-    calls: list[object] = []
-    settings = small_settings(corpus, tmp_path / "data", tokenizer="wordpeice")
-    with pytest.raises(UserError, match="wordpeice: no such tokenizer"):
-        prepare(settings, lambda *call: calls.append(call))
-    assert not calls
-
-
 def test_sentencepiece_bpe_is_trained(corpus, tmp_path):
     settings = small_settings(corpus, tmp_path / "data", tokenizer="sentencepiece:bpe")
     assert prepare(settings, silent)["tokenizer"]["kind"] == "sentencepiece"
     tokenizer = load_tokenizer(tmp_path / "data")
     lines = [line for lines in made_up_documents(60) for line in lines]
     assert tokenizer.digest == train_sentencepiece(lines, 200, False, "bpe").digest
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "holds no text"),
-        (" \n\n \t\n", "holds no text"),
-        ("A single document.\nWith two sentences.\n", "put a blank line between documents"),
-        ("Copies are one.\n\nCopies are one.\n", "fewer than two documents are left"),
-    ],
-)
-def test_too_little_text_is_refused(data, tmp_path, text, message):
-    (tmp_path / "a.txt").write_text(text)
-    settings = small_settings(
-        tmp_path / "a.txt", tmp_path / "data", tokenizer=str(data / "tokenizer"), validation=0.0
-    )
-    with pytest.raises(UserError, match=message):
-        prepare(settings, silent)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"vocab_size": 0}, "--vocab-size 0"),
-        ({"vocab_size": 10}, "vocab"),
-        ({"validation": 1.0}, "--validation 1.0"),
-        ({"validation": -0.1}, "--validation -0.1"),
-        ({"workers": 0}, "--workers 0"),
-        ({"sentences": "words"}, "--sentences words"),
-        ({"tokenizer": "absent/vocab.txt"}, "absent/vocab.txt"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(corpus, tmp_path, change, message):
-    with pytest.raises(UserError, match=message):
-        prepare(small_settings(corpus, tmp_path / "data", **change), silent)
-
-
-def test_a_remote_output_is_refused_with_what_to_do(corpus):
-    with pytest.raises(UserError, match=r"gcsfuse.*gcloud storage cp -r FOLDER gs://bucket/data"):
-        prepare(PrepareSettings((str(corpus),), "gs://bucket/data"), silent)
-
-
-def test_an_output_that_is_a_file_is_refused(corpus, tmp_path):
-    (tmp_path / "data").write_text("")
-    with pytest.raises(UserError, match="this is a file"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
-
-
-def test_an_output_that_cannot_be_written_is_refused(corpus, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        prepare(small_settings(corpus, tmp_path / "file" / "data"), silent)
-
-
-def test_a_folder_with_somebody_elses_parts_is_left_alone(corpus, tmp_path):
-    (tmp_path / "data" / "train").mkdir(parents=True)
-    with pytest.raises(UserError, match="holds train/ that was not made here"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
-    assert list((tmp_path / "data").iterdir()) == [tmp_path / "data" / "train"]
-
-
-def test_an_output_inside_the_corpus_is_refused(tmp_path):
-    write_corpus(tmp_path / "a.txt", made_up_documents(3))
-    with pytest.raises(UserError, match=r"lies inside --corpus"):
-        prepare(small_settings(tmp_path, tmp_path / "data"), silent)
-    assert not (tmp_path / "data").exists()
-
-
-def test_a_refused_text_leaves_nothing_behind_and_may_be_mended(tmp_path):
-    corpus = tmp_path / "a.txt"
-    corpus.write_bytes(b"bad \xff\n")
-    with pytest.raises(UserError, match="not UTF-8"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
-    assert not (tmp_path / "data").exists()
-    write_corpus(corpus, made_up_documents(20))
-    prepare(small_settings(corpus, tmp_path / "data", vocab_size=150), silent)
-
-
-def test_a_vocabulary_without_special_tokens_is_refused_by_their_names(corpus, tmp_path):
-    vocabulary = tmp_path / "vocab.txt"
-    vocabulary.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")
-    with pytest.raises(UserError, match=r"\[MASK\]"):
-        prepare(small_settings(corpus, tmp_path / "data", tokenizer=str(vocabulary)), silent)
-
-
-def test_a_disk_that_fills_up_is_told_in_one_line(corpus, tmp_path, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(prepare_module, "_tokenize", full)
-    with pytest.raises(UserError, match="the disk is full"):
-        prepare(small_settings(corpus, tmp_path / "data"), silent)
-
-
-def test_a_disk_too_small_is_told_before_tokens_are_written_and_the_work_so_far_stays(
-    corpus, data, tmp_path, monkeypatch
-):
-    usage = type("Usage", (), {"free": 1000})
-    with monkeypatch.context() as patch:
-        patch.setattr("shutil.disk_usage", lambda _: usage)
-        with pytest.raises(UserError, match=r"needs about .* GB of free disk"):
-            prepare(small_settings(corpus, tmp_path / "data"), silent)
-    assert not (tmp_path / "data" / ".unfinished" / "chunks").exists()
-    phases: list[str] = []
-    prepare(small_settings(corpus, tmp_path / "data"), lambda phase, *_: phases.append(phase))
-    assert "reading" not in phases
-    assert digests(tmp_path / "data") == digests(data)
-
-
-def test_a_run_that_goes_on_needs_no_disk_for_what_is_written_already(
-    corpus, tmp_path, monkeypatch
-):
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "_finish", stop)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(small_settings(corpus, tmp_path / "data"), silent)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10_000}))
-    prepare(small_settings(corpus, tmp_path / "data"), silent)

@@ -14,7 +14,7 @@ from bertjax.errors import UserError
 from bertjax.files import held
 from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import prepare
-from tests.text.corpora import digests, made_up_documents, silent, small_settings, write_corpus
+from tests.text.corpora import digests, silent, small_settings
 
 pytestmark = pytest.mark.process
 
@@ -62,15 +62,8 @@ def run_until_killed(
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", made_up_documents(60))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(corpus, tmp_path_factory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    prepare(small_settings(corpus, folder / "data"), silent)
-    return digests(folder / "data")
+def uninterrupted(data) -> dict[str, str]:
+    return digests(data)
 
 
 @pytest.mark.slow
