@@ -4,6 +4,10 @@ Boilerplate ("Read more", licence notes, navigation) is worth predicting only on
 dominates the loss. A line of at least 40 characters that occurs in at least 10 different documents
 is dropped everywhere. To count, each document's line hashes are written to 256 files by the hash's
 first byte; each file then is small enough to be sorted in memory.
+
+The pieces of a document that was cut (more than 10,000 lines) are documents like others. Copies of
+it are cut at the same places, so every piece of a copy is dropped as an exact duplicate; but a line
+in ten pieces of one document counts as found in ten.
 """
 
 import hashlib

@@ -175,6 +175,24 @@ def test_running_text_of_more_than_10000_sentences_becomes_several_documents(dat
     assert sorted(document.sentence_lengths.size for document in documents) == [2, 3, 10_000]
 
 
+@pytest.mark.parametrize("mode", ["lines", "split"])
+def test_a_copy_of_a_document_that_is_cut_is_dropped_piece_by_piece(data, tmp_path, mode):
+    lines = [f"The river rose {number} times." for number in range(10_003)]
+    long = [" ".join(lines)] if mode == "split" else lines
+    corpus = write_corpus(tmp_path / "long.txt", [long, ["A short one.", "It ends."], long])
+    settings = small_settings(
+        corpus,
+        tmp_path / "data",
+        tokenizer=str(data / "tokenizer"),
+        sentences=mode,
+        validation=0.0,
+    )
+    manifest = prepare(settings, silent)
+    documents = read_split(tmp_path / "data", "train")
+    assert sorted(document.sentence_lengths.size for document in documents) == [2, 3, 10_000]
+    assert manifest["dropped"] == {"duplicate_documents": 2, "repeated_lines": 0}
+
+
 def test_the_order_of_the_text_makes_no_difference_to_the_shards(data, tmp_path):
     corpus = write_corpus(tmp_path / "reversed.txt", made_up_documents(60)[::-1])
     settings = small_settings(corpus, tmp_path / "data", tokenizer=str(data / "tokenizer"))
