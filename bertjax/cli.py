@@ -205,8 +205,7 @@ def _prepare(parsed: argparse.Namespace, _: list[str]) -> None:
 def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.config import load_config
 
-    config = load_config(parsed.config, overrides)
-    _set_determinism(config.train.deterministic)
+    config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
 
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
@@ -279,13 +278,6 @@ def _choose_platform() -> None:
         from bertjax.train.host_memory import keep_freed_memory
 
         keep_freed_memory()
-
-
-def _set_determinism(deterministic: bool) -> None:
-    """On a GPU bit-identical steps need a compiler flag, set before jax starts."""
-    if deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 if __name__ == "__main__":

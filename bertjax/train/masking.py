@@ -208,6 +208,7 @@ def _choose_spans(
     span_lengths = _span_lengths(length_bits)
 
     def add_span(_: int, anchors: jax.Array) -> jax.Array:
+        """One more span in every row, cut where the row's budget ends."""
         free = words.maskable & (anchors < 0)
         anchor = jnp.argmin(jnp.where(free, keys, np.uint32(2**32 - 1)), axis=1)[:, None]
         at = lambda array: jnp.take_along_axis(array, anchor, axis=1)  # noqa: E731

@@ -180,6 +180,7 @@ def _evaluation_step(config: ModelConfig, table: MaskingTable, dtype: Any) -> Ca
 
     @jax.jit
     def step(params: Any, batch: Batch, number: jax.Array) -> Figures:
+        """Sums and counts of one batch, its rows numbered through all batches."""
         rows = batch["pair_ids"].shape[0]
         row_ids = number * rows + jnp.arange(rows, dtype=jnp.int32)
         batch = batch | {"row_ids": row_ids}

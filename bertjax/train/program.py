@@ -57,6 +57,7 @@ def make_program(
         config.train.accumulation,
         mesh,
         shardings,
+        config.train.deterministic,
     )
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

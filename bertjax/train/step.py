@@ -34,17 +34,20 @@ def make_train_step(
     accumulation: int,
     mesh: Mesh,
     state_shardings: State,
+    deterministic: bool = False,
 ) -> Callable[[State, dict[str, jax.Array], jax.Array], tuple[State, Figures]]:
     """The jitted step `(state, batch, key) -> (state, figures)`; it donates the state.
 
     The figures are float32 scalars on the device: `loss`, every metric's mean, `learning_rate`,
     `gradient_norm`, the batch's `tokens` (real ones) and `positions`, and the two counts of skipped
     steps. Every random draw of a step is keyed by (key, step) and, inside the loss, by row number.
+    `deterministic`: on a GPU too the same inputs give the same bits; elsewhere they do anyway.
     """
 
     def train_step(
         state: State, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[State, Figures]:
+        """The next state, and what there is to tell about the step."""
         real = batch["pair_ids"] > 0
         rows = batch | {"row_ids": jnp.arange(real.shape[0], dtype=jnp.int32)}
         step_key = jax.random.fold_in(key, state["step"])
@@ -70,6 +73,7 @@ def make_train_step(
         donate_argnums=0,
         in_shardings=(state_shardings, batch_sharding(mesh), replicated(mesh)),
         out_shardings=(state_shardings, replicated(mesh)),
+        compiler_options={"xla_gpu_deterministic_ops": True} if deterministic else None,
     )
 
 

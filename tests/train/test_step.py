@@ -131,3 +131,12 @@ def test_given_parameters_can_be_used_again_after_the_first_step():
     fresh = state_from_params(params, program.state, program.optimizer, program.shardings)
     program.step(fresh, objective.batch(0), jax.random.key(0))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_determinism_on_a_gpu_is_an_option_of_the_compiled_step(deterministic):
+    objective = toy_objective()
+    program, state = start(objective, toy_config(deterministic=deterministic), jax.devices()[:1])
+    compiled = program.step.lower(state, objective.batch(0), jax.random.key(0)).compile()
+    serialized = compiled.runtime_executable().serialize()
+    assert (b"xla_gpu_deterministic_ops" in serialized) == deterministic
