@@ -94,12 +94,10 @@ def cut_chunks(
 
 
 def encode_sentences(sentences: list[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The token ids of each sentence."""
-    return [
-        row
-        for first in range(0, len(sentences), _SENTENCES_PER_BATCH)
-        for row in tokenizer.encode_batch(sentences[first : first + _SENTENCES_PER_BATCH])
-    ]
+    """The token ids of each sentence; a special token written out in one is text."""
+    starts = range(0, len(sentences), _SENTENCES_PER_BATCH)
+    batches = (sentences[first : first + _SENTENCES_PER_BATCH] for first in starts)
+    return [row for batch in batches for row in tokenizer.encode_batch(batch, plain_text=True)]
 
 
 def tokenized_document(rows: list[list[int]], vocab_size: int) -> TokenizedDocument:

@@ -1,9 +1,9 @@
 """SentencePiece: KoBERT-like models as they are, and new unigram or BPE models trained here."""
 
-import dataclasses
 import functools
 import io
 import re
+import struct
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -14,20 +14,34 @@ import numpy as np
 import sentencepiece
 
 from bertjax.errors import UserError
+from bertjax.protobuf import field, read_fields
 from bertjax.text.normalization import safe_normalizer
-from bertjax.text.vocabulary import SPECIAL_TOKENS, digest_of, find_special_ids, write_files
+from bertjax.text.vocabulary import (
+    SPECIAL_TOKENS,
+    WORD_START,
+    digest_of,
+    find_special_ids,
+    without_spaces,
+    write_files,
+)
 
 MODEL_FILE = "tokenizer.model"
 
-_WORD_START = "\u2581"
 # The trainer splits its sums over this many parts, so that the number decides the last bits of
 # the result: it is fixed, whatever the machine has.
 _TRAINING_THREADS = 4
 _QUIET = 2  # log errors only
+_SCORE_UNIT = 2.0**-8
+_PIECES, _SCORE = 1, 2  # fields of ModelProto and its SentencePiece, sentencepiece_model.proto
 
 
 class SentencePiece:
-    """A SentencePiece model. See `bertjax.text.tokenizer.Tokenizer` for the methods."""
+    """A SentencePiece model. See `bertjax.text.tokenizer.Tokenizer` for the methods.
+
+    Attributes:
+        model: its file.
+        backend: the library's own object.
+    """
 
     kind = "sentencepiece"
 
@@ -37,11 +51,8 @@ class SentencePiece:
         Raises:
             UserError: not a model, or a special token is missing.
         """
-        try:
-            self.backend = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise UserError(f"{origin}: not a SentencePiece model") from error
-        self._model = model
+        self.backend = _open(model, origin)
+        self.model = model
         self.vocab_size = self.backend.get_piece_size()
         self._tokens: list[str] = self.backend.id_to_piece(list(range(self.vocab_size)))
         # Our own table: the library answers the unknown id for a piece that does not exist.
@@ -53,10 +64,8 @@ class SentencePiece:
         every = range(self.vocab_size)
         silent = (self.backend.is_control, self.backend.is_unknown, self.backend.is_unused)
         controls = {index for index in every if any(check(index) for check in silent)}
-        self.special_ids = tuple(sorted(controls | set(dataclasses.astuple(special))))
-        self.continues_word = np.array(
-            [not token.startswith(_WORD_START) for token in self._tokens]
-        )
+        self.special_ids = tuple(sorted(controls | set(special.all)))
+        self.continues_word = np.array([not token.startswith(WORD_START) for token in self._tokens])
         self.continues_word[list(self.special_ids)] = False
         self.cased = "A" in self.backend.normalize("A")
         self.digest = digest_of({MODEL_FILE: model})
@@ -67,15 +76,22 @@ class SentencePiece:
             if index in self.backend.encode(self._tokens[index])
         }
 
-    def encode(self, text: str) -> list[int]:
+    # A model reads no special token from a text, so `plain_text` changes nothing here.
+
+    def encode(self, text: str, *, plain_text: bool = False) -> list[int]:
+        del plain_text
         return self._plain(self.backend.encode(text))
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+    def encode_batch(self, texts: list[str], *, plain_text: bool = False) -> list[list[int]]:
+        del plain_text
         return [self._plain(ids) for ids in self.backend.encode(texts)]
 
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def encode_with_offsets(
+        self, text: str, *, plain_text: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        del plain_text
         mapping = self.backend.encode(text, return_type="offset_mapping")
-        offsets = [_without_spaces(text, start, end) for start, end in mapping["offsets"]]
+        offsets = [without_spaces(text, start, end) for start, end in mapping["offsets"]]
         return self._plain(mapping["ids"]), offsets
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -89,12 +105,18 @@ class SentencePiece:
         return self._ids.get(token)
 
     def save(self, folder: str | Path) -> None:
-        write_files(folder, {MODEL_FILE: self._model})
+        write_files(folder, {MODEL_FILE: self.model})
 
     def _plain(self, ids: list[int]) -> list[int]:
         if not self._readable_specials:
             return ids
         return [self.unknown_id if index in self._readable_specials else index for index in ids]
+
+
+def read_pieces(path: Path) -> list[str]:
+    """A model's pieces in the order of their ids; raises UserError if it is no model."""
+    backend = _open(_read(path), str(path))
+    return backend.id_to_piece(list(range(backend.get_piece_size())))
 
 
 def load_sentencepiece(path: Path, cased: bool | None = None) -> SentencePiece:
@@ -104,14 +126,25 @@ def load_sentencepiece(path: Path, cased: bool | None = None) -> SentencePiece:
         UserError: not readable, not a model, special tokens missing, or the model's own
             normalisation contradicts `cased`.
     """
-    try:
-        tokenizer = SentencePiece(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    tokenizer = SentencePiece(_read(path), str(path))
     if cased is not None and tokenizer.cased != cased:
         habit = "keeps case" if tokenizer.cased else "lower-cases"
         raise UserError(f"{path}: the model {habit} by itself; leave the choice of case to it")
     return tokenizer
+
+
+def _open(model: bytes, origin: str) -> sentencepiece.SentencePieceProcessor:
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise UserError(f"{origin}: not a SentencePiece model") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def train_sentencepiece(
@@ -153,7 +186,24 @@ def train_sentencepiece(
         )
     except RuntimeError as error:
         raise _training_error(str(error), vocab_size) or error from error
-    return SentencePiece(model.getvalue(), "the trained model")
+    return SentencePiece(_with_round_scores(model.getvalue()), "the trained model")
+
+
+def _with_round_scores(model: bytes) -> bytes:
+    """The model with every piece's score rounded to a multiple of `_SCORE_UNIT`.
+
+    Then float32 and float64 add the scores of a sentence up without error, and two ways to cut it
+    that are equally likely tie wherever they are computed: the exported model cuts alike.
+    """
+    rounded = bytearray()
+    for number, value in read_fields(model):
+        if number == _PIECES:
+            piece = dict(read_fields(value))
+            (score,) = struct.unpack("<f", piece[_SCORE])
+            piece[_SCORE] = round(score / _SCORE_UNIT) * _SCORE_UNIT
+            value = b"".join(field(*item) for item in piece.items())
+        rounded += field(number, value)
+    return bytes(rounded)
 
 
 def _training_error(message: str, vocab_size: int) -> UserError | None:
@@ -206,10 +256,3 @@ def _uncased_rules() -> list[tuple[str, str]]:
         if len(jamo) == 3:
             rules[unicodedata.normalize("NFC", jamo[:2]) + jamo[2]] = chr(code)
     return sorted(rules.items())
-
-
-def _without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
-    """The library counts the spaces before a word to its first piece; they are no part of it."""
-    while start < end and text[start].isspace():
-        start += 1
-    return start, end

@@ -88,5 +88,5 @@ def tokenizer_report(tokenizer: Tokenizer, lines: Iterable[str]) -> dict[str, fl
     counts = TokenCounts.empty(tokenizer.vocab_size)
     lines = iter(lines)
     while batch := list(islice(lines, _LINES_PER_BATCH)):
-        counts.add(batch, tokenizer.encode_batch(batch), tokenizer.unknown_id)
+        counts.add(batch, tokenizer.encode_batch(batch, plain_text=True), tokenizer.unknown_id)
     return counts.summary()

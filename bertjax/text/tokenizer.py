@@ -7,17 +7,19 @@ from typing import Protocol
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.text.sentencepiece import load_sentencepiece, train_sentencepiece
-from bertjax.text.wordpiece import (
-    VOCABULARY_FILE,
-    load_wordpiece,
-    wordpiece_from_huggingface,
+from bertjax.text.huggingface import (
+    TOKENIZER_FILE,
+    load_tokenizer_json,
+    load_vocabulary,
+    tokens_of_json,
 )
+from bertjax.text.sentencepiece import load_sentencepiece, read_pieces, train_sentencepiece
+from bertjax.text.wordpiece import SETTINGS_FILE, VOCABULARY_FILE, load_wordpiece, read_lines
 from bertjax.text.wordpiece_training import train_wordpiece
 
 __all__ = ["Tokenizer", "load_tokenizer", "train_sentencepiece", "train_wordpiece"]
 
-_SENTENCEPIECE_SUFFIXES = (".model", ".spiece")
+_MODEL_SUFFIXES = (".model", ".spiece")
 
 
 class Tokenizer(Protocol):
@@ -44,16 +46,28 @@ class Tokenizer(Protocol):
     digest: str
     continues_word: np.ndarray
 
-    def encode(self, text: str) -> list[int]:
-        """Ids without special tokens; a literal "[MASK]" in the text is plain text."""
+    def encode(self, text: str, *, plain_text: bool = False) -> list[int]:
+        """Ids without special tokens around them.
+
+        A special token that is written out in the text, such as "[MASK]", is read as the
+        vocabulary's owner reads it: WordPiece finds it, as Hugging Face's BertTokenizerFast does;
+        to SentencePiece it is text.
+
+        Args:
+            text: any text.
+            plain_text: read every special token in it as text. For text that nobody wrote for the
+                model, such as a corpus, which must not bring structure of its own.
+        """
         ...
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+    def encode_batch(self, texts: list[str], *, plain_text: bool = False) -> list[list[int]]:
         """`encode` of each text, faster."""
         ...
 
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids, and for each the (start, end) characters of `text` that it stands for."""
+    def encode_with_offsets(
+        self, text: str, *, plain_text: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """`encode`, and for each id the (start, end) characters of `text` that it stands for."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -77,14 +91,15 @@ def load_tokenizer(path: str | Path, cased: bool | None = None) -> Tokenizer:
     """Opens a tokenizer.
 
     Args:
-        path: a folder written by `save` or holding one in `tokenizer/` (DATA, RUN); Google's
-            `vocab.txt` or a folder with one; Hugging Face's `tokenizer.json` or a folder with one;
-            a SentencePiece model (`.model`, `.spiece`).
+        path: a folder written by `save`, or holding one in `tokenizer/` (DATA, RUN); a Hugging
+            Face or Google folder; one of their files: `vocab.txt`, `tokenizer.json`, a
+            SentencePiece model (`.model`, `.spiece`).
         cased: for a bare `vocab.txt`; None takes the settings beside it, else a vocabulary with
             capital letters is cased.
 
     Raises:
-        UserError: nothing readable there, special tokens missing, or `cased` contradicted.
+        UserError: nothing readable there, special tokens missing, files that contradict each
+            other, or `cased` contradicted.
     """
     path = Path(path)
     if path.is_dir():
@@ -92,18 +107,38 @@ def load_tokenizer(path: str | Path, cased: bool | None = None) -> Tokenizer:
     if not path.is_file():
         raise UserError(f"{path}: no such tokenizer file or folder")
     if path.suffix == ".json":
-        return wordpiece_from_huggingface(path, cased)
-    if path.suffix in _SENTENCEPIECE_SUFFIXES:
+        return load_tokenizer_json(path, cased)
+    if path.suffix in _MODEL_SUFFIXES:
         return load_sentencepiece(path, cased)
-    return load_wordpiece(path, cased)
+    if path.with_name(SETTINGS_FILE).is_file():
+        return load_wordpiece(path, cased)
+    return load_vocabulary(path, cased)
 
 
 def _find_vocabulary(folder: Path) -> Path:
+    """The file to read: ours first, then a model that the other files agree with."""
     for place in (folder / "tokenizer", folder):
-        models = (
-            file for kind in _SENTENCEPIECE_SUFFIXES for file in sorted(place.glob(f"*{kind}"))
-        )
-        for file in (place / VOCABULARY_FILE, *models, place / "tokenizer.json"):
+        vocabulary, whole = place / VOCABULARY_FILE, place / TOKENIZER_FILE
+        if (place / SETTINGS_FILE).is_file():
+            return vocabulary
+        for model in sorted(file for end in _MODEL_SUFFIXES for file in place.glob(f"*{end}")):
+            if whole.is_file():
+                # XLM-RoBERTa's files, for one, number the pieces otherwise than the model does.
+                return model if read_pieces(model) == tokens_of_json(whole) else whole
+            if vocabulary.is_file():
+                _refuse_other_ids(model, vocabulary)
+            return model
+        for file in (whole, vocabulary):
             if file.is_file():
                 return file
     raise UserError(f"{folder}: no tokenizer in it (vocab.txt, a .model file or tokenizer.json)")
+
+
+def _refuse_other_ids(model: Path, vocabulary: Path) -> None:
+    ids = {piece: index for index, piece in enumerate(read_pieces(model))}
+    for index, token in enumerate(read_lines(vocabulary)):
+        if ids.get(token, index) != index:
+            raise UserError(
+                f"{vocabulary}: {token!r} is token {index} here and {ids[token]} in {model.name}: "
+                "leave only the file that the checkpoint was trained with"
+            )

@@ -1,14 +1,18 @@
 """What both kinds of tokenizer need: special pieces by name, a digest, files written whole."""
 
+import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertjax.errors import UserError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORD_START = "\u2581"  # what SentencePiece writes for a space
 
 # The names that vocabularies in use give to BERT's five special tokens, in order of preference.
 _SPECIAL_NAMES = {
@@ -30,24 +34,34 @@ class SpecialIds:
     separator: int
     mask: int
 
+    @property
+    def all(self) -> tuple[int, ...]:
+        """In the order above."""
+        return dataclasses.astuple(self)
 
-def find_special_ids(ids: Mapping[str, int], origin: str) -> SpecialIds:
+
+def find_special_ids(
+    ids: Mapping[str, int], origin: str, names: Mapping[str, str] | None = None
+) -> SpecialIds:
     """Looks the special tokens up by name.
 
     Args:
         ids: id of every piece of the vocabulary.
         origin: names the vocabulary in the error message.
+        names: what the vocabulary's owner calls them, by role ("pad", "unknown", "classifier",
+            "separator", "mask"); otherwise the names that are in use.
 
     Raises:
         UserError: naming every special token that is missing.
     """
     found, missing = {}, []
-    for role, names in _SPECIAL_NAMES.items():
-        known = [ids[name] for name in names if name in ids]
+    for role, usual in _SPECIAL_NAMES.items():
+        wanted = [names[role], *usual] if names and role in names else usual
+        known = [ids[name] for name in wanted if name in ids]
         if known:
             found[role] = known[0]
         else:
-            missing.append(" or ".join(names))
+            missing.append(" or ".join(wanted))
     if missing:
         raise UserError(
             f"{origin}: the vocabulary lacks {', '.join(missing)}; "
@@ -88,6 +102,24 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's JSON object; raises UserError if it holds anything else."""
+    try:
+        values = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return values
+
+
 def as_text(tokens: Sequence[str]) -> str:
     """One token per line, as google-research/bert writes `vocab.txt`."""
     return "".join(f"{token}\n" for token in tokens)
+
+
+def without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
+    """A piece's characters without the spaces before its word, which are no part of it."""
+    while start < end and text[start].isspace():
+        start += 1
+    return start, end

@@ -7,14 +7,20 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from bertjax.errors import UserError
+from bertjax.text.backend import BackendTokenizer
 from bertjax.text.vocabulary import SPECIAL_TOKENS
-from bertjax.text.wordpiece import LONGEST_WORD, WordPiece, WordPieceSettings, wordpiece_normalizer
+from bertjax.text.wordpiece import (
+    LONGEST_WORD,
+    WordPieceSettings,
+    make_wordpiece,
+    wordpiece_normalizer,
+)
 
 _COVERAGE = 0.9999  # share of the text's characters that an alphabet tries to keep
 _LEAST_COVERAGE = 0.99  # below this a vocabulary is refused as too small
 
 
-def train_wordpiece(lines: Iterable[str], vocab_size: int, cased: bool) -> WordPiece:
+def train_wordpiece(lines: Iterable[str], vocab_size: int, cased: bool) -> BackendTokenizer:
     """Trains a vocabulary; the same lines give the same vocabulary, on any machine.
 
     Memory grows with the number of distinct words; a caller with a large corpus gives a sample.
@@ -29,7 +35,7 @@ def train_wordpiece(lines: Iterable[str], vocab_size: int, cased: bool) -> WordP
         raise UserError("cannot train a vocabulary: the corpus holds no text")
     alphabet = _choose_alphabet(words, vocab_size)
     tokens = _learn(words, [*SPECIAL_TOKENS, *alphabet], vocab_size)
-    return WordPiece(tokens, settings, "the trained vocabulary")
+    return make_wordpiece(tokens, settings, "the trained vocabulary")
 
 
 def _count_words(lines: Iterable[str], settings: WordPieceSettings) -> Counter[str]:

@@ -6,6 +6,7 @@ import unicodedata
 
 import pytest
 import sentencepiece as library
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def library_model(folder, **options):
         minloglevel=2,
         **options,
     )
-    file = folder / "foreign.spiece"
+    file = folder / "spiece.model"
     file.write_bytes(model.getvalue())
     return file
 
@@ -105,8 +106,49 @@ def test_a_mask_that_a_foreign_model_would_read_from_text_becomes_unknown(tmp_pa
         assert tokenizer.unknown_id in ids
 
 
-def test_a_literal_mask_in_the_text_is_text(uncased):
-    assert uncased.mask_id not in uncased.encode("[MASK] the [MASK]")
+@pytest.mark.parametrize("plain_text", [False, True])
+def test_a_literal_mask_in_the_text_is_text(uncased, plain_text):
+    text = "[MASK] the [MASK]"
+    ids = uncased.encode(text, plain_text=plain_text)
+    assert uncased.mask_id not in ids
+    assert ids == uncased.encode_batch([text], plain_text=plain_text)[0]
+    assert ids == uncased.encode_with_offsets(text, plain_text=plain_text)[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["spiece.model", "tokenizer.model", "tokenizer_78b3253a26.model", "kobert.spiece"]
+)
+def test_a_model_is_found_in_a_folder_under_the_names_in_use(tmp_path, name):
+    library_model(tmp_path, control_symbols=["[MASK]"], **KOBERT).rename(tmp_path / name)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert load_tokenizer(tmp_path).mask_id == 4
+
+
+def test_a_list_of_pieces_beside_a_model_must_number_them_alike(tmp_path):
+    file = library_model(tmp_path, control_symbols=["[MASK]"], **KOBERT)
+    tokenizer = load_tokenizer(file)
+    pieces = [tokenizer.id_to_token(index) for index in range(tokenizer.vocab_size)]
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("\n".join(pieces) + "\n")
+    assert load_tokenizer(tmp_path).digest == tokenizer.digest
+    vocabulary.write_text("\n".join(["[CLS]", *pieces]) + "\n")
+    with pytest.raises(UserError, match=r"vocab\.txt: '\[CLS\]' is token 0 here and 2 in spiece"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_tokenizer_file_that_numbers_pieces_otherwise_is_read_instead_of_the_model(
+    tmp_path, alike
+):
+    file = library_model(tmp_path, control_symbols=["[MASK]"], **KOBERT)
+    owner = load_tokenizer(file)
+    pieces = [owner.id_to_token(index) for index in range(owner.vocab_size)]
+    scored = [(piece, -1.0) for piece in (pieces if alike else pieces[:5] + pieces[:4:-1])]
+    whole = tokenizers.Tokenizer(tokenizers.models.Unigram(scored, unk_id=0))
+    whole.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.digest == owner.digest) is alike
+    assert tokenizer.token_to_id(pieces[5]) == (5 if alike else len(pieces) - 1)
 
 
 def test_pieces_that_continue_a_word_are_marked(uncased):

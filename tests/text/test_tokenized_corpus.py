@@ -7,7 +7,13 @@ from bertjax.data.shards import open_split, read_manifest
 from bertjax.errors import UserError
 from bertjax.text.prepare import prepare, tokenize_corpus
 from bertjax.text.tokenizer import load_tokenizer
-from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
+from tests.text.corpora import (
+    made_up_documents,
+    read_split,
+    silent,
+    small_settings,
+    write_corpus,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +35,20 @@ def test_duplicates_and_repeated_lines_stay_in_the_order_of_the_text(tokenizer, 
     for document, rows in zip(corpus.read(range(len(documents))), expected, strict=True):
         assert document.sentence_lengths.tolist() == [len(row) for row in rows]
         assert document.token_ids.tolist() == [token for row in rows for token in row]
+
+
+def test_special_tokens_written_out_in_a_corpus_are_text(tokenizer, tmp_path):
+    documents = [[f"{line} [SEP][MASK] [CLS]" for line in doc] for doc in made_up_documents(20)]
+    file = write_corpus(tmp_path / "a.txt", documents)
+    tokenizer.save(tmp_path / "tokenizer")
+    settings = small_settings(file, tmp_path / "data", tokenizer=str(tmp_path / "tokenizer"))
+    prepare(settings, silent)
+    tokenize_corpus(str(file), tokenizer, tmp_path / "measured")
+    structure = set(tokenizer.special_ids) - {tokenizer.unknown_id}
+    assert structure & set(tokenizer.encode(documents[0][0]))
+    for folder, split in [("data", "train"), ("data", "validation"), ("measured", "validation")]:
+        for document in read_split(tmp_path / folder, split):
+            assert not structure & set(document.token_ids.tolist())
 
 
 def test_the_folder_says_what_it_holds(tokenizer, tmp_path):

@@ -1,5 +1,5 @@
+import copy
 import gzip
-import json
 import os
 import subprocess
 import sys
@@ -9,95 +9,23 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bertjax.errors import UserError
 from bertjax.text.tokenizer import load_tokenizer, train_wordpiece
+from tests.text.hard_cases import HARD_CASES, SPECIALS, google_vocabulary, write_vocabulary
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "corpus"
-SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXT = [
     "The quick brown fox jumps over the lazy dog near the café.",
     "한국어 문장을 토큰으로 나눈다. 대한민국의 수도는 서울이다.",
     "Cafés and naïve coöperation, 3.14 times: “quoted” text!",
     "나라의 말이 중국과 달라 한자와는 서로 통하지 아니하다.",
 ] * 3
-HARD_CASES = [
-    "",
-    "   ",
-    "Héllo Wörld, ÀÉÎÕÜ naïve İstanbul ß ﬁ",
-    "中文字符 and 日本語テキスト、カタカナ。",
-    "한국어는 교착어이다.",
-    unicodedata.normalize("NFD", "한국어는 Café"),
-    "emoji 👩‍👩‍👧 ok 🙂🇰🇷",
-    "control\x00\x07 chars\u200b zero\u00adwidth \ufeff bom \ufffd",
-    "tabs\tand\r\nnew\u00a0lines\u3000wide",
-    "a" * 100 + " " + "b" * 101,
-    "don't stop-me_now!? 3.14 $5 x=y+z ~`^|",
-    "unaffable UNAFFABLE Unaffable",
-    "ㅋㅋㅋ ᄒ ᆫ ᅡ",
-    "e\u0301\u0323 Å Å ｆｕｌｌ",
-]
-
-
-def google_vocabulary(cased):
-    """A small vocabulary in Google's manner: unused tokens, jamo when uncased, single letters."""
-    letters = {chr(code) for code in range(33, 127)} | set("éöàßıﬁ中文字日本語カタ“”👩🙂한국어ㅋ")
-    if not cased:
-        text = unicodedata.normalize("NFD", "".join(letters).lower() + "한국어는교착어이다")
-        letters = {letter for letter in text if unicodedata.category(letter) != "Mn"}
-    words = ["un", "##aff", "##able", "hello", "the", "don", "stop", "a" * 20, "##" + "a" * 20]
-    words += ["Un", "UN", "##AFF", "Hello"] if cased else []
-    pieces = [form for letter in sorted(letters) for form in (letter, f"##{letter}")]
-    return ["[PAD]", *(f"[unused{n}]" for n in range(4)), *SPECIALS[1:], *pieces, *words]
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["uncased", "cased"])
-def both(request, tmp_path_factory):
-    """Our tokenizer and Hugging Face's of the same vocabulary."""
-    transformers = pytest.importorskip("transformers")
-    file = tmp_path_factory.mktemp("google") / "vocab.txt"
-    tokens = google_vocabulary(request.param)
-    file.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-    reference = transformers.BertTokenizerFast(
-        vocab={token: index for index, token in enumerate(tokens)}, do_lower_case=not request.param
-    )
-    return load_tokenizer(file), reference
-
-
-def reference_encoding(reference, text):
-    return reference(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-    )
-
-
-@pytest.mark.parametrize("text", [*HARD_CASES, "a literal [MASK] and [SEP] and [unused1]"])
-def test_googles_vocabulary_tokenizes_as_hugging_face_does(both, text):
-    ours, reference = both
-    expected = reference_encoding(reference, text)
-    ids, offsets = ours.encode_with_offsets(text)
-    assert ids == expected["input_ids"] == ours.encode(text)
-    assert offsets == [tuple(pair) for pair in expected["offset_mapping"]]
-
-
-@given(text=st.text(max_size=80))
-def test_any_text_tokenizes_as_hugging_face_does(both, text):
-    ours, reference = both
-    assert ours.encode(text) == reference_encoding(reference, text)["input_ids"]
 
 
 def test_uncased_google_on_korean_gives_jamo(tmp_path):
-    file = tmp_path / "vocab.txt"
-    file.write_text("\n".join(google_vocabulary(cased=False)), encoding="utf-8")
-    tokenizer = load_tokenizer(file)
+    tokenizer = load_tokenizer(write_vocabulary(tmp_path, google_vocabulary(cased=False)))
     assert [tokenizer.id_to_token(index) for index in tokenizer.encode("한")] == ["ᄒ", "##ᅡ", "##ᆫ"]
-
-
-def write_vocabulary(folder, tokens):
-    file = folder / "vocab.txt"
-    file.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-    return file
 
 
 def test_special_tokens_are_found_by_name(tmp_path):
@@ -119,46 +47,25 @@ def test_missing_special_tokens_are_named(tmp_path):
         load_tokenizer(file)
 
 
-def test_a_literal_mask_in_the_text_is_text(tmp_path):
+def test_a_mask_written_out_in_the_text_is_found_unless_plain_text_is_asked_for(tmp_path):
     tokenizer = load_tokenizer(write_vocabulary(tmp_path, [*SPECIALS, "[", "]", "mask"]))
-    assert tokenizer.encode("[MASK]") == [5, 7, 6]
+    assert tokenizer.encode("[MASK]") == tokenizer.encode_batch(["[MASK]"])[0] == [4]
+    assert tokenizer.encode("[MASK]", plain_text=True) == [5, 7, 6]
+    assert tokenizer.encode_batch(["[MASK]"], plain_text=True) == [[5, 7, 6]]
+    assert tokenizer.encode_with_offsets("a [MASK]") == ([1, 4], [(0, 1), (2, 8)])
+    spans = [(0, 1), (2, 3), (3, 7), (7, 8)]
+    assert tokenizer.encode_with_offsets("a [MASK]", plain_text=True) == ([1, 5, 7, 6], spans)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "config", "cased", "expected"),
-    [
-        (["dog"], None, None, False),
-        (["dog", "Dog"], None, None, True),
-        (["dog"], None, True, True),
-        (["dog"], {"do_lower_case": False}, None, True),
-        (["dog", "Dog"], {"do_lower_case": True}, None, False),
-        (["dog", "Dog"], {"model_max_length": 512}, None, True),
-    ],
-)
-def test_case_comes_from_the_caller_the_files_beside_or_the_pieces(
-    tmp_path, tokens, config, cased, expected
-):
-    file = write_vocabulary(tmp_path, [*SPECIALS, *tokens])
-    if config is not None:
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    tokenizer = load_tokenizer(file, cased)
-    assert tokenizer.cased is expected
-    assert (tokenizer.encode("DOG") == [tokenizer.token_to_id("dog")]) is not expected
+def test_a_copy_takes_plain_text_as_plain_too(tmp_path):
+    tokenizer = load_tokenizer(write_vocabulary(tmp_path, [*SPECIALS, "[", "]", "mask"]))
+    assert copy.deepcopy(tokenizer).encode("[MASK]", plain_text=True) == [5, 7, 6]
 
 
 def test_case_that_contradicts_the_settings_is_refused(tmp_path):
     train_wordpiece(TEXT, 200, cased=False).save(tmp_path)
     with pytest.raises(UserError, match="its settings say uncased"):
         load_tokenizer(tmp_path, cased=True)
-
-
-def test_hugging_faces_tokenizer_file_is_read(both, tmp_path):
-    ours, reference = both
-    reference.save_pretrained(tmp_path)
-    (tmp_path / "vocab.txt").unlink(missing_ok=True)
-    tokenizer = load_tokenizer(tmp_path)
-    assert tokenizer.cased == ours.cased
-    assert [tokenizer.encode(text) for text in HARD_CASES] == [ours.encode(t) for t in HARD_CASES]
 
 
 @pytest.mark.parametrize("cased", [False, True])
@@ -288,36 +195,6 @@ def test_a_damaged_file_is_one_line(tmp_path, content, message):
     (tmp_path / "vocab.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):
         load_tokenizer(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": {"type": "WordPiece"}},
-        {"model": {"type": "WordPiece", "vocab": ["[PAD]"]}},
-        {"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "a": 2}}},
-        {"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "a": "1"}}},
-        {"model": []},
-        {"normalizer": {"type": "BertNormalizer"}},
-        {"normalizer": None},
-    ],
-)
-def test_a_damaged_tokenizer_json_is_one_line(tmp_path, change):
-    values = {
-        "model": {"type": "WordPiece", "vocab": {piece: n for n, piece in enumerate(SPECIALS)}},
-        "normalizer": {
-            "type": "BertNormalizer",
-            "lowercase": True,
-            "strip_accents": None,
-            "handle_chinese_chars": True,
-        },
-    }
-    file = tmp_path / "tokenizer.json"
-    file.write_text(json.dumps(values))
-    assert load_tokenizer(file).vocab_size == 5
-    file.write_text(json.dumps(values | change))
-    with pytest.raises(UserError, match=r"tokenizer\.json: (not the tokenizer of a BERT|the ids)"):
-        load_tokenizer(file)
 
 
 def test_nothing_to_load_is_one_line(tmp_path):

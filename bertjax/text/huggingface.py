@@ -1,0 +1,241 @@
+"""The tokenizer files of a Hugging Face folder, read as `transformers` reads them.
+
+tokenizer.json holds everything: vocabulary, rules, special tokens. A folder without it has a
+vocab.txt. Beside either stand tokenizer_config.json (how to normalise, names of special tokens)
+and, in older folders, special_tokens_map.json and added_tokens.json.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken, models
+
+from bertjax.errors import UserError
+from bertjax.text.backend import BackendTokenizer
+from bertjax.text.vocabulary import WORD_START, SpecialIds, find_special_ids, read_json
+from bertjax.text.wordpiece import (
+    LONGEST_WORD,
+    PREFIX,
+    WordPieceSettings,
+    has_capitals,
+    make_wordpiece,
+    read_lines,
+    refuse_other_case,
+    register_special,
+    wordpiece_backend,
+    wordpiece_normalizer,
+)
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+GENERIC_CLASS = "PreTrainedTokenizerFast"
+"""The `tokenizer_class` that takes tokenizer.json as it is, in transformers 4 and 5 alike."""
+NAME_KEYS = {
+    "pad": "pad_token",
+    "unknown": "unk_token",
+    "classifier": "cls_token",
+    "separator": "sep_token",
+    "mask": "mask_token",
+}
+"""What tokenizer_config.json calls the five special tokens."""
+
+# These normalise as tokenizer_config.json says, whatever tokenizer.json says. None: not named.
+_BERT_CLASSES = (None, "BertTokenizer", "BertTokenizerFast")
+_NORMALIZER_KEYS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+
+
+def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokenizer:
+    """Reads a `tokenizer.json` and the settings beside it.
+
+    Raises:
+        UserError: not a tokenizer, neither WordPiece nor SentencePiece, special tokens missing, or
+            one that does otherwise than `cased`.
+    """
+    config = _read_config(path.parent)
+    values = read_json(path) | {"truncation": None, "padding": None}
+    match values.get("normalizer"):
+        case {"type": "BertNormalizer"} as rules if config.get("tokenizer_class") in _BERT_CLASSES:
+            rules |= {ours: config[key] for key, ours in _NORMALIZER_KEYS.items() if key in config}
+    try:
+        backend = tokenizers.Tokenizer.from_str(json.dumps(values))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{path}: not a tokenizer that can be read ({error})") from error
+    ids = backend.get_vocab(with_added_tokens=True)
+    _refuse_unknown_kind(backend, ids, path)
+    special = find_special_ids(ids, str(path), _names(path.parent, config))
+    tokens = sorted(ids, key=ids.__getitem__)
+    settings = _wordpiece_settings(backend, special)
+    if settings is not None and ids[tokens[-1]] == len(tokens) - 1:
+        tokenizer = make_wordpiece(tokens, settings, str(path))
+    else:
+        tokenizer = _as_it_is(backend, special, values)
+    refuse_other_case(tokenizer.cased, cased, path)
+    return tokenizer
+
+
+def load_vocabulary(path: Path, cased: bool | None = None) -> BackendTokenizer:
+    """Reads a `vocab.txt` and the settings beside it; without any, capital letters mean cased.
+
+    Raises:
+        UserError: not a vocabulary, special tokens missing, added tokens whose ids contradict the
+            vocabulary, or settings that say otherwise than `cased`.
+    """
+    config, tokens = _read_config(path.parent), read_lines(path)
+    if any(token.startswith(WORD_START) for token in tokens) and PREFIX not in "".join(tokens):
+        raise UserError(f"{path}: these are the pieces of a SentencePiece model; give the model")
+    if (lower_case := config.get("do_lower_case")) is not None:
+        refuse_other_case(not lower_case, cased, path)
+        cased = not lower_case
+    settings = WordPieceSettings(
+        cased=has_capitals(tokens) if cased is None else cased,
+        strip_accents=config.get("strip_accents"),
+        separate_chinese=config.get("tokenize_chinese_chars") is not False,
+    )
+    ids = {token: index for index, token in enumerate(tokens)}
+    special = find_special_ids(ids, str(path), _names(path.parent, config))
+    backend = wordpiece_backend(ids, settings, tokens[special.unknown])
+    for index, token in _added_tokens(path.parent, config):
+        add = backend.add_special_tokens if token.special else backend.add_tokens
+        add([token])
+        if index is not None and backend.token_to_id(token.content) != index:
+            raise UserError(
+                f"{path}: the files beside it add {token.content!r} as token {index}, "
+                f"but it is token {backend.token_to_id(token.content)}"
+            )
+    if _wordpiece_settings(backend, special) == settings:
+        return make_wordpiece(tokens, settings, str(path))
+    return _as_it_is(backend, special, json.loads(backend.to_str()))
+
+
+def tokens_of_json(path: Path) -> list[str]:
+    """The vocabulary of a `tokenizer.json` in the order of its ids; empty if it holds none."""
+    match read_json(path).get("model"):
+        case {"vocab": list() as scored}:
+            return [piece for piece, _ in scored]
+        case {"vocab": dict() as ids}:
+            return sorted(ids, key=ids.__getitem__)
+    return []
+
+
+def _as_it_is(
+    backend: tokenizers.Tokenizer, special: SpecialIds, values: dict[str, Any]
+) -> BackendTokenizer:
+    """A tokenizer that is saved as the JSON `values` that it came from."""
+    names: dict[str, Any] = {
+        key: backend.id_to_token(getattr(special, role)) for role, key in NAME_KEYS.items()
+    }
+    register_special(backend, names.values())
+    files = {TOKENIZER_FILE: values, CONFIG_FILE: {"tokenizer_class": GENERIC_CLASS, **names}}
+    written = {name: json.dumps(file).encode() for name, file in files.items()}
+    return BackendTokenizer(backend, special, written)
+
+
+def _wordpiece_settings(
+    backend: tokenizers.Tokenizer, special: SpecialIds
+) -> WordPieceSettings | None:
+    """With which `make_wordpiece` makes the same tokenizer, so that it has the same digest."""
+    for index, token in backend.get_added_tokens_decoder().items():
+        has_habits = token.lstrip or token.rstrip or token.single_word or token.normalized
+        if index not in special.all or has_habits or not token.special:
+            return None
+    values = json.loads(backend.to_str())
+    model, splitter, rules = values["model"], values["pre_tokenizer"], values["normalizer"]
+    same_model = (
+        model["type"] == "WordPiece"
+        and model["continuing_subword_prefix"] == PREFIX
+        and model["max_input_chars_per_word"] == LONGEST_WORD
+        and model["vocab"].get(model["unk_token"]) == special.unknown
+        and _have_usual_names(model["vocab"], special)
+    )
+    if not same_model or splitter != {"type": "BertPreTokenizer"} or rules is None:
+        return None
+    return _settings_of(rules)
+
+
+def _settings_of(rules: dict[str, Any]) -> WordPieceSettings | None:
+    if rules["type"] == "BertNormalizer" and rules["clean_text"]:
+        return WordPieceSettings(
+            not rules["lowercase"], rules["strip_accents"], rules["handle_chinese_chars"]
+        )
+    for cased, separate_chinese in itertools.product((False, True), repeat=2):
+        settings = WordPieceSettings(cased, None, separate_chinese, recompose=True)
+        if json.loads(wordpiece_normalizer(settings).__getstate__()) == rules:
+            return settings
+    return None
+
+
+def _have_usual_names(ids: Mapping[str, int], special: SpecialIds) -> bool:
+    try:
+        return find_special_ids(ids, "") == special
+    except UserError:
+        return False
+
+
+def _refuse_unknown_kind(backend: tokenizers.Tokenizer, ids: Mapping[str, int], path: Path) -> None:
+    is_wordpiece = isinstance(backend.model, models.WordPiece)
+    if not is_wordpiece and not any(token.startswith(WORD_START) for token in ids):
+        raise UserError(
+            f"{path}: a tokenizer of type {type(backend.model).__name__} that marks neither the "
+            "starts nor the insides of words; WordPiece and SentencePiece can be read"
+        )
+    if max(ids.values(), default=0) > 2 * len(ids):
+        raise UserError(f"{path}: the ids of its vocabulary have gaps wider than itself")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / CONFIG_FILE
+    config = read_json(file) if file.is_file() else {}
+    for key in _NORMALIZER_KEYS:
+        if not isinstance(config.get(key), bool | None):
+            raise UserError(f"{file}: {key} must be true, false or null, not {config[key]!r}")
+    if config.get("tokenizer_class") == "BertJapaneseTokenizer":
+        raise UserError(
+            f"{file}: BertJapaneseTokenizer cuts words with a dictionary of its own, which cannot "
+            "be read here"
+        )
+    return config
+
+
+def _names(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens that the files name, by role."""
+    file = folder / "special_tokens_map.json"
+    named = (read_json(file) if file.is_file() else {}) | dict(config)
+    names = {}
+    for role, key in NAME_KEYS.items():
+        token = named.get(key)
+        content = token.get("content") if isinstance(token, dict) else token
+        if isinstance(content, str):
+            names[role] = content
+    return names
+
+
+def _added_tokens(
+    folder: Path, config: Mapping[str, Any]
+) -> Iterator[tuple[int | None, AddedToken]]:
+    """The tokens to be found whole in a text, with their ids where the files state them."""
+    if "added_tokens_decoder" in config:
+        try:
+            listed = {int(i): AddedToken(**t) for i, t in config["added_tokens_decoder"].items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"{folder / CONFIG_FILE}: added_tokens_decoder: {error}") from error
+        yield from sorted(listed.items(), key=lambda item: item[0])
+        return
+    map_file, added_file = folder / "special_tokens_map.json", folder / "added_tokens.json"
+    named = (read_json(map_file) if map_file.is_file() else {}) | dict(config)
+    extra = named.get("extra_special_tokens") or named.get("additional_special_tokens") or []
+    special = [str(token["content"] if isinstance(token, dict) else token) for token in extra]
+    added = read_json(added_file) if added_file.is_file() else {}
+    for token, index in sorted(added.items(), key=lambda item: item[1]):
+        is_special = token in special
+        yield index, AddedToken(token, special=is_special, normalized=not is_special)
+    for token in special:
+        if token not in added:
+            yield None, AddedToken(token, special=True, normalized=False)
