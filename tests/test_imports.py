@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bertjax"
 ORDER = (
     ("errors",),
-    ("files", "progress"),
+    ("files", "progress", "protobuf"),
     ("settings", "typed_values"),
     ("config",),
     ("text",),

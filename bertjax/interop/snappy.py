@@ -1,6 +1,6 @@
 """Snappy's decompression (google/snappy, format_description.txt)."""
 
-from bertjax.interop.varint import read_varint
+from bertjax.protobuf import read_varint
 
 
 def decompress(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from bertjax.interop.crc32c import crc32c
 from bertjax.interop.snappy import decompress
-from bertjax.interop.varint import read_varint
+from bertjax.protobuf import read_varint
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_SIZE = 48  # two block handles, padding, magic number

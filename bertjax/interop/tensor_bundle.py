@@ -6,7 +6,6 @@ files hold the bare arrays.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from etils import epath
 from bertjax.errors import UserError
 from bertjax.interop.crc32c import crc32c
 from bertjax.interop.sorted_table import read_table, unmasked
-from bertjax.interop.varint import read_varint
+from bertjax.protobuf import read_fields
 
 # By their number in tensorflow/core/framework/types.proto.
 _DTYPES: dict[int, Any] = {
@@ -116,7 +115,7 @@ def read_tensor(bundle: TensorBundle, name: str) -> np.ndarray:
 
 def _shards(header: bytes) -> int:
     """The number of data files, from the BundleHeaderProto that stands under the empty key."""
-    fields = dict(_fields(header))
+    fields = dict(read_fields(header))
     if fields.get(2, 0):
         raise ValueError("written on a big-endian machine, which is not supported")
     if 1 not in fields:
@@ -126,32 +125,13 @@ def _shards(header: bytes) -> int:
 
 def _entry(data: bytes) -> Entry:
     """Reads a BundleEntryProto."""
-    fields = dict(_fields(data))
+    fields = dict(read_fields(data))
     number = fields.get(1, 0)
     dtype = np.dtype(_DTYPES[number]) if number in _DTYPES else None
-    axes = _fields(fields.get(2, b""))  # of a TensorShapeProto
-    shape = tuple(dict(_fields(axis)).get(1, 0) for number, axis in axes if number == 2)
+    axes = read_fields(fields.get(2, b""))  # of a TensorShapeProto
+    shape = tuple(dict(read_fields(axis)).get(1, 0) for number, axis in axes if number == 2)
     size, partitioned = fields.get(5, 0), 7 in fields
     if dtype and not partitioned and size != math.prod(shape) * dtype.itemsize:
         raise ValueError("damaged: a tensor's size is not that of its shape")
-    checksum = unmasked(fields.get(6, 0))
+    checksum = unmasked(int.from_bytes(fields.get(6, b""), "little"))
     return Entry(dtype, shape, fields.get(3, 0), fields.get(4, 0), size, checksum, partitioned)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """The (number, value) pairs of a protocol buffer: whole numbers, or bytes."""
-    at = 0
-    while at < len(data):
-        key, at = read_varint(data, at)
-        if key & 7 == 0:
-            value, at = read_varint(data, at)
-        elif key & 7 == 2:
-            size, at = read_varint(data, at)
-            value, at = data[at : at + size], at + size
-        elif key & 7 == 5:
-            value, at = int.from_bytes(data[at : at + 4], "little"), at + 4
-        else:
-            raise ValueError("damaged")
-        if at > len(data):
-            raise ValueError("damaged")
-        yield key >> 3, value

@@ -8,21 +8,22 @@ event.proto) in protocol-buffer encoding.
 import struct
 from collections.abc import Iterator, Mapping
 
+from bertjax.protobuf import field, read_varint
+
 FILE_NAME = "events.out.tfevents.0000000000.bertjax"
 
 
 def file_header(wall_time: float) -> bytes:
     """The first record of an event file."""
-    return _record(_event_start(wall_time, 0) + _field(3, b"brain.Event:2"))
+    return _record(_event_start(wall_time, 0) + field(3, b"brain.Event:2"))
 
 
 def scalars(step: int, wall_time: float, values: Mapping[str, float]) -> bytes:
     """One record with the scalars of one step."""
     summary = b"".join(
-        _field(1, _field(1, tag.encode()) + b"\x15" + struct.pack("<f", value))
-        for tag, value in values.items()
+        field(1, field(1, tag.encode()) + field(2, float(value))) for tag, value in values.items()
     )
-    return _record(_event_start(wall_time, step) + _field(5, summary))
+    return _record(_event_start(wall_time, step) + field(5, summary))
 
 
 def records(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -39,30 +40,11 @@ def records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _event_start(wall_time: float, step: int) -> bytes:
-    return b"\x09" + struct.pack("<d", wall_time) + b"\x10" + _varint(step)
+    return b"\x09" + struct.pack("<d", wall_time) + field(2, step)
 
 
 def _step(event: bytes) -> int:
-    value, shift = 0, 0
-    for byte in event[10:]:  # after the 9 bytes of wall_time and the tag of step
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return value
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return read_varint(event, 10)[0]  # after the 9 bytes of wall_time and the tag of step
 
 
 def _record(event: bytes) -> bytes:
