@@ -16,6 +16,7 @@ import sentencepiece
 from bertjax.errors import UserError
 from bertjax.protobuf import field, read_fields
 from bertjax.text.normalization import safe_normalizer
+from bertjax.text.renumbering import renumbered
 from bertjax.text.vocabulary import (
     SPECIAL_TOKENS,
     WORD_START,
@@ -54,7 +55,7 @@ class SentencePiece:
         self.backend = _open(model, origin)
         self.model = model
         self.vocab_size = self.backend.get_piece_size()
-        self._tokens: list[str] = self.backend.id_to_piece(list(range(self.vocab_size)))
+        self._tokens = _pieces(self.backend)
         # Our own table: the library answers the unknown id for a piece that does not exist.
         self._ids = {token: index for index, token in enumerate(self._tokens)}
         special = find_special_ids(self._ids, origin)
@@ -115,18 +116,27 @@ class SentencePiece:
 
 def read_pieces(path: Path) -> list[str]:
     """A model's pieces in the order of their ids; raises UserError if it is no model."""
-    backend = _open(_read(path), str(path))
-    return backend.id_to_piece(list(range(backend.get_piece_size())))
+    return _pieces(_open(_read(path), str(path)))
 
 
-def load_sentencepiece(path: Path, cased: bool | None = None) -> SentencePiece:
+def load_sentencepiece(
+    path: Path, cased: bool | None = None, tokens: list[str] | None = None
+) -> SentencePiece:
     """Reads a model file.
 
+    Args:
+        path: the file.
+        cased: what the caller expects.
+        tokens: every piece in the order of the ids, where that is not the model's own.
+
     Raises:
-        UserError: not readable, not a model, special tokens missing, or the model's own
-            normalisation contradicts `cased`.
+        UserError: not readable, not a model, special tokens missing, `tokens` of another model, or
+            the model's own normalisation contradicts `cased`.
     """
-    tokenizer = SentencePiece(_read(path), str(path))
+    model = _read(path)
+    if tokens is not None and tokens != _pieces(_open(model, str(path))):
+        model = renumbered(model, tokens, str(path))
+    tokenizer = SentencePiece(model, str(path))
     if cased is not None and tokenizer.cased != cased:
         habit = "keeps case" if tokenizer.cased else "lower-cases"
         raise UserError(f"{path}: the model {habit} by itself; leave the choice of case to it")
@@ -138,6 +148,10 @@ def _open(model: bytes, origin: str) -> sentencepiece.SentencePieceProcessor:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
         raise UserError(f"{origin}: not a SentencePiece model") from error
+
+
+def _pieces(backend: sentencepiece.SentencePieceProcessor) -> list[str]:
+    return backend.id_to_piece(list(range(backend.get_piece_size())))
 
 
 def _read(path: Path) -> bytes:

@@ -93,7 +93,7 @@ def load_tokenizer(path: str | Path, cased: bool | None = None) -> Tokenizer:
     Args:
         path: a folder written by `save`, or holding one in `tokenizer/` (DATA, RUN); a Hugging
             Face or Google folder; one of their files: `vocab.txt`, `tokenizer.json`, a
-            SentencePiece model (`.model`, `.spiece`).
+            SentencePiece model (`.model`, `.spiece`), whose ids a `vocab.txt` beside it may change.
         cased: for a bare `vocab.txt`; None takes the settings beside it, else a vocabulary with
             capital letters is cased.
 
@@ -109,7 +109,7 @@ def load_tokenizer(path: str | Path, cased: bool | None = None) -> Tokenizer:
     if path.suffix == ".json":
         return load_tokenizer_json(path, cased)
     if path.suffix in _MODEL_SUFFIXES:
-        return load_sentencepiece(path, cased)
+        return load_sentencepiece(path, cased, _tokens_beside(path))
     if path.with_name(SETTINGS_FILE).is_file():
         return load_wordpiece(path, cased)
     return load_vocabulary(path, cased)
@@ -122,23 +122,16 @@ def _find_vocabulary(folder: Path) -> Path:
         if (place / SETTINGS_FILE).is_file():
             return vocabulary
         for model in sorted(file for end in _MODEL_SUFFIXES for file in place.glob(f"*{end}")):
-            if whole.is_file():
-                # XLM-RoBERTa's files, for one, number the pieces otherwise than the model does.
-                return model if read_pieces(model) == tokens_of_json(whole) else whole
-            if vocabulary.is_file():
-                _refuse_other_ids(model, vocabulary)
-            return model
+            # XLM-RoBERTa's files, for one, number the pieces otherwise than the model does.
+            pieces = _tokens_beside(model) or read_pieces(model)
+            return whole if whole.is_file() and pieces != tokens_of_json(whole) else model
         for file in (whole, vocabulary):
             if file.is_file():
                 return file
     raise UserError(f"{folder}: no tokenizer in it (vocab.txt, a .model file or tokenizer.json)")
 
 
-def _refuse_other_ids(model: Path, vocabulary: Path) -> None:
-    ids = {piece: index for index, piece in enumerate(read_pieces(model))}
-    for index, token in enumerate(read_lines(vocabulary)):
-        if ids.get(token, index) != index:
-            raise UserError(
-                f"{vocabulary}: {token!r} is token {index} here and {ids[token]} in {model.name}: "
-                "leave only the file that the checkpoint was trained with"
-            )
+def _tokens_beside(model: Path) -> list[str] | None:
+    """The pieces by id where a `vocab.txt` beside the model lists them, as KoBERT's does."""
+    vocabulary = model.with_name(VOCABULARY_FILE)
+    return read_lines(vocabulary) if vocabulary.is_file() else None

@@ -124,18 +124,6 @@ def test_a_model_is_found_in_a_folder_under_the_names_in_use(tmp_path, name):
     assert load_tokenizer(tmp_path).mask_id == 4
 
 
-def test_a_list_of_pieces_beside_a_model_must_number_them_alike(tmp_path):
-    file = library_model(tmp_path, control_symbols=["[MASK]"], **KOBERT)
-    tokenizer = load_tokenizer(file)
-    pieces = [tokenizer.id_to_token(index) for index in range(tokenizer.vocab_size)]
-    vocabulary = tmp_path / "vocab.txt"
-    vocabulary.write_text("\n".join(pieces) + "\n")
-    assert load_tokenizer(tmp_path).digest == tokenizer.digest
-    vocabulary.write_text("\n".join(["[CLS]", *pieces]) + "\n")
-    with pytest.raises(UserError, match=r"vocab\.txt: '\[CLS\]' is token 0 here and 2 in spiece"):
-        load_tokenizer(tmp_path)
-
-
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_tokenizer_file_that_numbers_pieces_otherwise_is_read_instead_of_the_model(
     tmp_path, alike
