@@ -194,13 +194,16 @@ def _due(step: int, every: int, last: int) -> bool:
 def _save(
     checkpoints: "Checkpoints", step: int, state: State, kept: dict[str, Any], report: Report
 ) -> None:
-    """Starts a checkpoint; the best one has the least sum of validation losses."""
+    """Starts a checkpoint; the best one has the least sum of validation losses.
+
+    What the log says up to it is safe before: a run that goes on from it lacks no step.
+    """
+    report.upload()
     kept["totals"] = report.totals
     figures = kept["validation"] or {}
     losses = [figures[name] for name in figures if name.endswith("_loss")]
     known = [loss for loss in losses if loss is not None]
     checkpoints.save(step, state, kept, sum(known) if known else None)
-    report.upload()
 
 
 def _summarise(

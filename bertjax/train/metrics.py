@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ class MetricsLog:
         """Copies both files to a remote run; a local run has them already."""
         if self._remote:
             for name in (FILE_NAME, events.FILE_NAME):
-                (self._run / name).write_bytes((self._folder / name).read_bytes())
+                write_file(self._run / name, (self._folder / name).read_bytes())
 
     def lines(self) -> list[dict[str, Any]]:
         """Everything written so far."""
@@ -58,10 +59,12 @@ class MetricsLog:
         return [json.loads(line) for line in text.splitlines()]
 
     def close(self) -> None:
-        """Uploads and closes."""
+        """Uploads and closes; the local folder of a remote run goes."""
         self.upload()
         self._lines.close()
         self._events.close()
+        if self._remote:
+            shutil.rmtree(self._folder)
 
 
 class Meter:

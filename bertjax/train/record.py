@@ -52,7 +52,8 @@ def pack(record: Record) -> dict[str, Any]:
 
 def list_steps(folder: epath.Path) -> list[int]:
     """Every step that has a folder under its final name, damaged or not, in order."""
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+    entries = folder.iterdir() if folder.is_dir() else ()  # a bucket has no empty folders
+    return sorted(int(entry.name) for entry in entries if entry.name.isdecimal())
 
 
 def read_record(folder: epath.Path) -> Record:

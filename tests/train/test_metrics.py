@@ -89,43 +89,6 @@ def test_validation_figures_have_a_group_of_their_own_in_tensorboard(tmp_path):
     assert event_scalars(tmp_path, "validation/mlm_loss") == [(7, 2.5)]
 
 
-class Bucket:
-    """A remote folder: whole objects are written and read; no append, no rename."""
-
-    def __init__(self, objects, path="gs://bucket/run"):
-        self.objects, self.path = objects, path
-
-    def __truediv__(self, name):
-        return Bucket(self.objects, f"{self.path}/{name}")
-
-    def __str__(self):
-        return self.path
-
-    def exists(self):
-        return self.path in self.objects
-
-    def read_bytes(self):
-        return self.objects[self.path]
-
-    def write_bytes(self, data):
-        self.objects[self.path] = data
-
-
-def test_a_remote_run_gets_its_log_whole_at_each_upload_and_resumes_from_it():
-    bucket = Bucket({})
-    log = MetricsLog(bucket, 0)
-    log.write(1, {"loss": 3.0})
-    assert not bucket.objects
-    log.upload()
-    log.write(2, {"loss": 2.0})
-    assert bucket.objects["gs://bucket/run/metrics.jsonl"] == b'{"step": 1, "loss": 3.0}\n'
-    log = MetricsLog(bucket, 1)
-    log.write(2, {"loss": 2.5})
-    log.close()
-    lines = bucket.objects["gs://bucket/run/metrics.jsonl"].splitlines()
-    assert [json.loads(line)["loss"] for line in lines] == [3.0, 2.5]
-
-
 def test_the_meter_gives_shares_of_what_it_counted():
     meter = Meter(peak_flops=1e15)
     meter.add(tokens=300, positions=400, flops=1e6, waited=0.0)

@@ -11,13 +11,9 @@ from etils import epath
 
 from bertjax.cli import main
 from bertjax.config import (
-    Config,
     DataConfig,
     MeshConfig,
-    ModelConfig,
-    OptimizerConfig,
     Phase,
-    TrainConfig,
     from_json,
 )
 from bertjax.errors import UserError
@@ -30,26 +26,7 @@ from bertjax.train.mesh import batch_sharding, make_mesh, put_batch
 from bertjax.train.plan import step_flops
 from bertjax.train.pretrain import pretrain, save_tokenizer, with_vocab_size
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    corpus = write_corpus(folder / "text.txt", made_up_documents(80))
-    prepare(small_settings(corpus, folder / "data"), silent)
-    return folder / "data"
-
-
-def small_config(**train):
-    train = {"steps": 6, "batch_size": 8, "log_every": 1} | train
-    return Config(
-        model=ModelConfig(
-            num_layers=1, hidden_size=16, num_heads=2, intermediate_size=32, max_length=64
-        ),
-        data=DataConfig(length=32),
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2),
-        train=TrainConfig(**train),
-    )
+from tests.train.toy import small_config
 
 
 @pytest.fixture(scope="module")

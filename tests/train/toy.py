@@ -1,10 +1,10 @@
-"""A small objective for the loop's tests: masked-loss regression with sums and counts."""
+"""Small things to train: an objective with sums and counts, and the settings of a small BERT."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.config import Config, OptimizerConfig, TrainConfig
+from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bertjax.train.objective import Objective
 
 LENGTH, WIDTH, HIDDEN = 8, 16, 32
@@ -74,4 +74,17 @@ def toy_config(steps: int = 20, batch_size: int = 16, **train: object) -> Config
     return Config(
         optimizer=OptimizerConfig(learning_rate=0.01, warmup_steps=2),
         train=TrainConfig(steps=steps, batch_size=batch_size, **train),
+    )
+
+
+def small_config(**train: object) -> Config:
+    """One layer of 16; 6 steps of 8 rows of 32 tokens."""
+    train = {"steps": 6, "batch_size": 8, "log_every": 1} | train
+    return Config(
+        model=ModelConfig(
+            num_layers=1, hidden_size=16, num_heads=2, intermediate_size=32, max_length=64
+        ),
+        data=DataConfig(length=32),
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2),
+        train=TrainConfig(**train),
     )
