@@ -7,7 +7,7 @@ from typing import Any
 import tokenizers
 from tokenizers import processors
 
-from bertjax.interop.sentencepiece_model import to_backend
+from bertjax.interop.sentencepiece_backend import to_backend
 from bertjax.text.backend import BackendTokenizer
 from bertjax.text.huggingface import CONFIG_FILE, GENERIC_CLASS, NAME_KEYS, TOKENIZER_FILE
 from bertjax.text.sentencepiece import MODEL_FILE, SentencePiece

@@ -49,7 +49,10 @@ def fill_mask(
 
 
 def _encode_with_masks(tokenizer: "Tokenizer", text: str) -> list[int]:
-    """`[CLS] text [SEP]` with the mask's id for every `[MASK]`, which `encode` takes as text."""
+    """`[CLS] text [SEP]` with the mask's id for every `[MASK]`, whatever the vocabulary calls it.
+
+    `encode` itself would find it with WordPiece alone.
+    """
     ids = [tokenizer.classifier_id]
     for number, part in enumerate(text.split(MASK)):
         if number:

@@ -9,7 +9,7 @@ import pytest
 
 from bertjax.interop.huggingface_tokenizer import save_tokenizer
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece, train_wordpiece
-from tests.interop.test_sentencepiece_model import library_model
+from tests.interop.test_sentencepiece_backend import library_model
 from tests.text.hard_cases import HARD_CASES, WRITTEN_OUT, google_vocabulary, write_vocabulary
 from tests.text.test_sentencepiece import TEXT
 

@@ -199,6 +199,12 @@ def test_tokens_and_ids_are_inverse(uncased):
     assert uncased.token_to_id("no such piece") is None
 
 
+def test_scores_add_up_without_error_so_that_ties_are_ties_everywhere(uncased):
+    scores = uncased.backend.get_score(list(range(uncased.vocab_size)))
+    assert all((score * 256).is_integer() for score in scores)
+    assert len(set(scores)) > 10
+
+
 def test_decoding_leaves_special_pieces_out(uncased):
     ids = [uncased.classifier_id, *uncased.encode("the fox"), uncased.separator_id]
     assert uncased.decode(ids) == "the fox"

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertjax.errors import UserError
-from bertjax.interop.sentencepiece_model import read_model, to_backend
+from bertjax.interop.sentencepiece_backend import to_backend
+from bertjax.interop.sentencepiece_model import read_model
 from bertjax.text.tokenizer import train_sentencepiece
 from tests.text.hard_cases import HARD_CASES
 from tests.text.test_sentencepiece import KOBERT, SPECIALS, TEXT
