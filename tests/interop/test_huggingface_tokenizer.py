@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertjax.interop.huggingface_tokenizer import save_tokenizer
+from bertjax.interop.sentencepiece_model import read_model
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece, train_wordpiece
 from tests.interop.test_sentencepiece_backend import library_model
 from tests.text.hard_cases import HARD_CASES, WRITTEN_OUT, google_vocabulary, write_vocabulary
@@ -26,9 +27,26 @@ def opened(tokenizer, folder):
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def foreign_model(folder):
+def koberts_order(folder):
     (folder / "spiece.model").write_bytes(library_model())
-    return load_tokenizer(folder / "spiece.model")
+    return load_tokenizer(folder)
+
+
+def koberts_two_files(folder):
+    """The model knows none of BERT's special tokens; the list beside it numbers the pieces."""
+    data = library_model(
+        unk_piece="<unk>",
+        bos_id=1,
+        bos_piece="<s>",
+        eos_id=2,
+        eos_piece="</s>",
+        pad_id=-1,
+        control_symbols=[],
+    )
+    (folder / "spiece.model").write_bytes(data)
+    pieces = sorted(piece.text for piece in read_model(data).pieces[3:])
+    write_vocabulary(folder, ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]", *pieces])
+    return load_tokenizer(folder)
 
 
 MAKERS = {
@@ -43,7 +61,8 @@ MAKERS = {
     "unigram uncased": lambda _: train_sentencepiece(TEXT, 100, cased=False),
     "unigram cased": lambda _: train_sentencepiece(TEXT, 100, cased=True),
     "bpe uncased": lambda _: train_sentencepiece(TEXT, 100, cased=False, model_type="bpe"),
-    "kobert": foreign_model,
+    "kobert's order": koberts_order,
+    "kobert's two files": koberts_two_files,
 }
 
 
