@@ -1,10 +1,12 @@
 """`bertjax.load`: a checkpoint opened for use, with its config, tokenizer and weights."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +15,14 @@ import numpy as np
 from bertjax.config import Config, ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert as model
+from bertjax.tasks import embedding as sentence_embedding
 from bertjax.tasks import fill_mask as cloze
+from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
 
 
 @jax.tree_util.register_dataclass
@@ -56,6 +62,8 @@ class Bert:
         experiment: the whole config that it was trained with, as far as the checkpoint says.
         step: how many training steps the weights have seen; 0 where the checkpoint does not say.
         source: what was opened, in words.
+        embedding: how a sentence is embedded where `embed` is told nothing else: the mean, or what
+            a sentence-transformers folder says.
     """
 
     config: ModelConfig
@@ -64,6 +72,7 @@ class Bert:
     experiment: Config
     step: int
     source: str
+    embedding: EmbeddingSettings = MEAN
 
     def apply(
         self,
@@ -125,6 +134,36 @@ class Bert:
         assert logits is not None
         return float(jax.nn.softmax(logits[0])[0])
 
+    def embed(self, sentences: Sequence[str], pooling: str | None = None) -> np.ndarray:
+        """One vector per sentence, in order: float32 [sentences, hidden].
+
+        A sentence longer than the model takes is cut; how many were is logged as a warning.
+
+        Args:
+            sentences: texts; an empty one has a vector too.
+            pooling: "mean" over a sentence's positions, "cls" for the first of them, or "max";
+                None for the checkpoint's own. Normalization, where the checkpoint says so, stays.
+
+        Raises:
+            UserError: another pooling, or something else than a list of texts.
+        """
+        if isinstance(sentences, str) or not all(isinstance(text, str) for text in sentences):
+            raise UserError("embed takes a list of texts")
+        settings = self.embedding_settings(pooling)
+        found = sentence_embedding.embed_all(
+            self.params, self.config, self.tokenizer, sentences, settings
+        )
+        if found.cut:
+            longest = sentence_embedding.longest(self.config, settings)
+            _log.warning("%d of %d sentences cut to %d tokens", found.cut, len(sentences), longest)
+        return found.vectors
+
+    def embedding_settings(self, pooling: str | None = None) -> EmbeddingSettings:
+        """The checkpoint's own settings, or these with another pooling."""
+        if pooling is None:
+            return self.embedding
+        return dataclasses.replace(self.embedding, pooling=cast(Pooling, pooling))
+
     def evaluate(self, data: str | None = None, corpus: str | None = None) -> dict[str, Any]:
         """Masked-word and next-sentence figures on DATA's validation split, or on raw text.
 
@@ -182,6 +221,7 @@ def load(path: str | Path) -> Bert:
         experiment=found.experiment,
         step=found.step,
         source=found.source,
+        embedding=found.embedding,
     )
 
 

@@ -1,12 +1,10 @@
-"""The `bertjax` command: parses the command line, calls the package, prints.
+"""The `bertjax` command: its subcommands and their options.
 
-Heavy imports stand inside the functions, so that `--help` and a mistyped option answer at once.
 Exit status: 0 done, 2 the user's input is at fault (one line on standard error), 1 a bug (with its
 traceback), 143 after a clean stop on SIGTERM.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -15,6 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from bertjax.commands import (
+    run_embed,
+    run_evaluate,
+    run_fill_mask,
+    run_plan,
+    run_prepare,
+    run_pretrain,
+)
 from bertjax.errors import UserError
 
 _ACCELERATORS = ("/dev/accel*", "/dev/vfio/[0-9]*", "/dev/nvidia[0-9]*", "/dev/kfd")
@@ -72,6 +78,7 @@ def _parser() -> _Parser:
     _add_pretrain(commands)
     _add_evaluate(commands)
     _add_fill_mask(commands)
+    _add_embed(commands)
     _add_plan(commands)
     return parser
 
@@ -95,7 +102,7 @@ def _add_prepare(commands: Any) -> None:
     parser = _add_command(
         commands,
         "prepare",
-        _prepare,
+        run_prepare,
         "Turn raw text into token shards, with a vocabulary trained on it or one you have.",
         "bertjax prepare --corpus 'wiki/*.txt.gz' --output data/wiki --vocab-size 30000",
     )
@@ -128,7 +135,7 @@ def _add_pretrain(commands: Any) -> None:
     parser = _add_command(
         commands,
         "pretrain",
-        _pretrain,
+        run_pretrain,
         "Pretrain an encoder; an existing RUN is resumed.",
         "bertjax pretrain configs/tiny.py --data data/wiki --run runs/tiny --train.seed=1",
         overrides=True,
@@ -143,7 +150,7 @@ def _add_evaluate(commands: Any) -> None:
     parser = _add_command(
         commands,
         "evaluate",
-        _evaluate,
+        run_evaluate,
         "Masked-word and next-sentence figures of a checkpoint, on prepared data or raw text.",
         "bertjax evaluate runs/tiny --data data/wiki --json",
     )
@@ -158,7 +165,7 @@ def _add_fill_mask(commands: Any) -> None:
     parser = _add_command(
         commands,
         "fill-mask",
-        _fill_mask,
+        run_fill_mask,
         "The most probable words for every [MASK] in a text.",
         'bertjax fill-mask runs/tiny "The capital of France is [MASK]."',
     )
@@ -168,11 +175,41 @@ def _add_fill_mask(commands: Any) -> None:
     _add_json(parser)
 
 
+def _add_embed(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "embed",
+        run_embed,
+        "A vector for every line of a text file, as float32 [lines, hidden] in a .npy file.",
+        "bertjax embed runs/tiny --input sentences.txt --output sentences.npy",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run, or one of its steps")
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="FILE",
+        help="UTF-8 text, plain or .gz .xz .zst, of any size; a blank line has a vector too",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE.npy",
+        help="replaced, where it exists, once all vectors are there",
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "cls"),
+        help="over a line's tokens, or its [CLS] alone (default: the mean, or what a "
+        "sentence-transformers folder says)",
+    )
+    _add_json(parser)
+
+
 def _add_plan(commands: Any) -> None:
     parser = _add_command(
         commands,
         "plan",
-        _plan,
+        run_plan,
         "Size and arithmetic of a configuration, without data or training.",
         "bertjax plan configs/base.py --json",
         overrides=True,
@@ -183,87 +220,6 @@ def _add_plan(commands: Any) -> None:
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="figures as one JSON object, last line")
-
-
-def _prepare(parsed: argparse.Namespace, _: list[str]) -> None:
-    from bertjax.text.manifest import describe
-    from bertjax.text.prepare import PrepareSettings, prepare
-
-    settings = PrepareSettings(
-        corpora=tuple(parsed.corpus),
-        output=parsed.output,
-        tokenizer=parsed.tokenizer,
-        vocab_size=parsed.vocab_size,
-        cased=parsed.cased,
-        sentences=parsed.sentences,
-        validation=parsed.validation,
-        workers=parsed.workers,
-    )
-    print(describe(prepare(settings)))
-
-
-def _pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
-    from bertjax.config import load_config
-
-    config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
-
-    from bertjax.train.pretrain import pretrain
-    from bertjax.train.processes import join_processes
-
-    def initial_params() -> tuple[Any, str]:
-        from bertjax.api import load
-
-        bert = load(parsed.init)
-        return bert.params, bert.tokenizer.digest
-
-    join_processes()
-    pretrain(config, parsed.data, parsed.folder, initial_params if parsed.init else None)
-
-
-def _evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
-    from bertjax.api import load
-    from bertjax.files import require_local
-
-    for option in ("data", "corpus"):  # told before the weights are read
-        require_local(f"--{option}", getattr(parsed, option) or "")
-    bert = load(parsed.checkpoint)
-    figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
-    if parsed.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:>14}  {_readable(value)}")
-
-
-def _fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
-    from bertjax.api import load
-
-    masks = load(parsed.checkpoint).fill_mask(parsed.text, top_k=parsed.top_k)
-    if parsed.json:
-        candidates = [[{"token": t, "probability": p} for t, p in mask] for mask in masks]
-        print(json.dumps({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
-        return
-    for number, mask in enumerate(masks, 1):
-        words = "  ".join(f"{token} {probability:.3f}" for token, probability in mask)
-        print(f"[MASK] {number}: {words}" if len(masks) > 1 else words)
-
-
-def _plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
-    from bertjax.config import load_config
-    from bertjax.train.plan import plan
-
-    figures = plan(load_config(parsed.config, overrides))
-    if parsed.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:>24}  {_readable(value)}")
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}" if value < 1e6 else f"{value:.3e}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _choose_platform() -> None:

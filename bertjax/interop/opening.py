@@ -16,8 +16,10 @@ from bertjax.config import Config, DataConfig, ModelConfig, from_json
 from bertjax.errors import UserError
 from bertjax.interop.bert_config import read_settings
 from bertjax.interop.huggingface import CONFIG_FILE, open_huggingface
+from bertjax.interop.sentence_transformers import read_embedding_settings
 from bertjax.interop.weights import Imported
 from bertjax.model.layers import vocab_rows
+from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 from bertjax.text.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Checkpoint:
         params: nested dict of float32 arrays; heads that it lacks are absent.
         step: how many training steps the weights have seen; 0 where it is not said.
         source: what it is, in words.
+        embedding: how it embeds a sentence, where it says so.
     """
 
     experiment: Config
@@ -43,6 +46,7 @@ class Checkpoint:
     params: dict[str, Any]
     step: int
     source: str
+    embedding: EmbeddingSettings = MEAN
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -66,7 +70,9 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         return _open_run(run, folder)
     with _local(folder) as local:
         tokenizer = load_tokenizer(local)
-        return _from_elsewhere(open_huggingface(local), tokenizer, "Hugging Face", str(path))
+        embedding = read_embedding_settings(local)
+        found = _from_elsewhere(open_huggingface(local), tokenizer, "Hugging Face", str(path))
+        return dataclasses.replace(found, embedding=embedding)
 
 
 def _run_of(folder: epath.Path) -> epath.Path:
@@ -146,7 +152,9 @@ def _local(folder: epath.Path) -> Iterator[Path]:
         yield Path(folder)
         return
     with tempfile.TemporaryDirectory() as copy:
-        for file in folder.iterdir():
+        for file in (*folder.iterdir(), *folder.glob("*/config.json")):
             if not file.is_dir():
-                file.copy(Path(copy, file.name))
+                target = Path(copy, *file.parts[len(folder.parts) :])
+                target.parent.mkdir(exist_ok=True)
+                file.copy(target)
         yield Path(copy)

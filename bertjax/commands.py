@@ -1,0 +1,110 @@
+"""What each subcommand of `bertjax` does with its parsed command line.
+
+Heavy imports stand inside the functions, so that `--help` and a mistyped option answer at once.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
+    """Writes DATA and prints what is in it."""
+    from bertjax.text.manifest import describe
+    from bertjax.text.prepare import PrepareSettings, prepare
+
+    settings = PrepareSettings(
+        corpora=tuple(parsed.corpus),
+        output=parsed.output,
+        tokenizer=parsed.tokenizer,
+        vocab_size=parsed.vocab_size,
+        cased=parsed.cased,
+        sentences=parsed.sentences,
+        validation=parsed.validation,
+        workers=parsed.workers,
+    )
+    print(describe(prepare(settings)))
+
+
+def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
+    """Writes RUN."""
+    from bertjax.config import load_config
+
+    config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
+
+    from bertjax.train.pretrain import pretrain
+    from bertjax.train.processes import join_processes
+
+    def initial_params() -> tuple[Any, str]:
+        from bertjax.api import load
+
+        bert = load(parsed.init)
+        return bert.params, bert.tokenizer.digest
+
+    join_processes()
+    pretrain(config, parsed.data, parsed.folder, initial_params if parsed.init else None)
+
+
+def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
+    """Prints a checkpoint's figures."""
+    from bertjax.api import load
+    from bertjax.files import require_local
+
+    for option in ("data", "corpus"):  # told before the weights are read
+        require_local(f"--{option}", getattr(parsed, option) or "")
+    bert = load(parsed.checkpoint)
+    figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
+    _print_figures(figures, parsed.json)
+
+
+def run_embed(parsed: argparse.Namespace, _: list[str]) -> None:
+    """Writes the embeddings of a file's lines and prints how fast that was."""
+    from bertjax.api import load
+    from bertjax.tasks.embedding_file import check_files, embed_file
+
+    source, output = Path(parsed.input), Path(parsed.output)
+    lines = check_files(source, output)  # told before the weights are read
+    bert = load(parsed.checkpoint)
+    settings = bert.embedding_settings(parsed.pooling)
+    figures = embed_file(bert.params, bert.config, bert.tokenizer, source, output, settings, lines)
+    _print_figures(figures, parsed.json)
+
+
+def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
+    """Prints the candidates for every mask."""
+    from bertjax.api import load
+
+    masks = load(parsed.checkpoint).fill_mask(parsed.text, top_k=parsed.top_k)
+    if parsed.json:
+        candidates = [[{"token": t, "probability": p} for t, p in mask] for mask in masks]
+        print(json.dumps({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
+        return
+    for number, mask in enumerate(masks, 1):
+        words = "  ".join(f"{token} {probability:.3f}" for token, probability in mask)
+        print(f"[MASK] {number}: {words}" if len(masks) > 1 else words)
+
+
+def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
+    """Prints a configuration's size and arithmetic."""
+    from bertjax.config import load_config
+    from bertjax.train.plan import plan
+
+    figures = plan(load_config(parsed.config, overrides))
+    _print_figures(figures, parsed.json)
+
+
+def _print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    width = max(map(len, figures)) + 2
+    for name, value in figures.items():
+        print(f"{name:>{width}}  {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if value < 1e6 else f"{value:.3e}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,90 @@
+"""How a sentence-transformers folder turns the encoder's output into sentence embeddings.
+
+`modules.json` lists the encoder and what follows it, each with a folder of its own. What happens
+to the text stands in `sentence_bert_config.json` and `config_sentence_transformers.json`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from bertjax.errors import UserError
+from bertjax.interop.bert_config import read_settings
+from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
+
+_MODULES_FILE = "modules.json"
+_MODULES = ("Transformer", "Pooling", "Normalize")
+_SWITCHES = {  # before version 6 every pooling had a switch of its own
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+}
+
+
+def read_embedding_settings(folder: Path) -> EmbeddingSettings:
+    """The settings of a folder; the defaults for one that is not of sentence-transformers.
+
+    Raises:
+        UserError: a file that cannot be read, or a step that bertjax does not have, such as a dense
+            layer after the pooling.
+    """
+    if not (folder / _MODULES_FILE).exists():
+        return MEAN
+    modules = _read_modules(folder / _MODULES_FILE)
+    file = folder / modules["Pooling"] / "config.json"
+    pooling = read_settings(file)
+    text = _optional(folder / modules["Transformer"] / "sentence_bert_config.json")
+    prompts = _optional(folder / "config_sentence_transformers.json")
+    prompt = prompts.get("prompts", {}).get(prompts.get("default_prompt_name"), "")
+    if prompt and pooling.get("include_prompt") is False:
+        raise UserError(f"{file}: pools without the prompt; bertjax pools over all positions")
+    return EmbeddingSettings(
+        pooling=_pooling(pooling, str(file)),
+        normalize="Normalize" in modules,
+        max_length=_max_length(folder, text),
+        prompt=prompt,
+        lower_case=text.get("do_lower_case") is True,
+    )
+
+
+def _read_modules(file: Path) -> dict[str, str]:
+    """The folder of each module by the name of its class."""
+    try:
+        listed = json.loads(file.read_bytes())
+        folders = {str(module["type"]).rpartition(".")[2]: module["path"] for module in listed}
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file}: not a list of sentence-transformers modules") from error
+    if tuple(folders) not in (_MODULES[:2], _MODULES):
+        raise UserError(
+            f"{file}: embeds by {', '.join(folders)}; "
+            "bertjax by Transformer, Pooling and, after these, Normalize"
+        )
+    return folders
+
+
+def _optional(file: Path) -> dict[str, Any]:
+    return read_settings(file) if file.exists() else {}
+
+
+def _pooling(values: Mapping[str, Any], origin: str) -> Pooling:
+    """The pooling that is chosen; the mean, as in sentence-transformers, where none is."""
+    chosen = values.get("pooling_mode")
+    if chosen is None:
+        switched = [key for key in values if key.startswith("pooling_mode_") and values[key]]
+        chosen = [_SWITCHES.get(key, key) for key in switched]
+    names = [chosen] if isinstance(chosen, str) else chosen or ["mean"]
+    if len(names) > 1 or names[0] not in get_args(Pooling):
+        known = ", ".join(get_args(Pooling))
+        raise UserError(f"{origin}: pools by {' and '.join(names)}; bertjax by one of {known}")
+    return cast(Pooling, names[0])
+
+
+def _max_length(folder: Path, text: Mapping[str, Any]) -> int | None:
+    """Tokens of a sentence; where the encoder's settings do not say, the tokenizer's do."""
+    value = text.get("max_seq_length")
+    if value is None:
+        value = _optional(folder / "tokenizer_config.json").get("model_max_length")
+    return int(value) if isinstance(value, int | float) and 2 < value < 1e6 else None
