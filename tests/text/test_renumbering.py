@@ -24,11 +24,16 @@ class KoBert(NamedTuple):
 
 @pytest.fixture
 def kobert(tmp_path):
-    owner = library.SentencePieceProcessor(model_file=str(library_model(tmp_path)))
+    return write_kobert(tmp_path)
+
+
+def write_kobert(folder, **options):
+    """Both files in the folder; `options` for the trainer."""
+    owner = library.SentencePieceProcessor(model_file=str(library_model(folder, **options)))
     pieces = pieces_of(owner)
     assert pieces[:3] == ["<unk>", "<s>", "</s>"]
     assert not set(SPECIALS) & set(pieces)
-    return KoBert(tmp_path, owner, write_tokens(tmp_path, [*FIRST, *sorted(pieces[3:])]))
+    return KoBert(folder, owner, write_tokens(folder, [*FIRST, *sorted(pieces[3:])]))
 
 
 def pieces_of(owner):

@@ -38,13 +38,13 @@ def uncased(request):
     return train_sentencepiece(TEXT, 100, cased=False, model_type=request.param)
 
 
-def library_model(folder, **options):
+def library_model(folder, lines=TEXT, vocab_size=100, **options):
     """A model that somebody else trained, with their own order and names of special pieces."""
     model = io.BytesIO()
     library.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT),
+        sentence_iterator=iter(lines),
         model_writer=model,
-        vocab_size=100,
+        vocab_size=vocab_size,
         minloglevel=2,
         **options,
     )
