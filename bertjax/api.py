@@ -17,6 +17,7 @@ from bertjax.errors import UserError
 from bertjax.model import bert as model
 from bertjax.tasks import embedding as sentence_embedding
 from bertjax.tasks import fill_mask as cloze
+from bertjax.tasks import next_sentence as following
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
 
 if TYPE_CHECKING:
@@ -108,15 +109,22 @@ class Bert:
         self._check(token_ids, segment_ids, pair_ids)
         return _apply(self.params, token_ids, segment_ids, pair_ids, self.config, attention)
 
-    def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
+    def fill_mask(
+        self, text: str, top_k: int = 5, *, second: str | None = None
+    ) -> list[list[tuple[str, float]]]:
         """For every `[MASK]` of the text, its `top_k` likeliest tokens and their probabilities.
 
+        Args:
+            text: with `[MASK]` where a word is missing; each stands for one token.
+            top_k: candidates per mask.
+            second: a text that follows it, as the model's second segment; it may have masks too.
+
         Raises:
-            UserError: no `[MASK]` in the text, a text longer than the model's positions, or a model
-                without the head.
+            UserError: no `[MASK]`, `top_k` below 1 or above the vocabulary, a text longer than the
+                model's positions, or a model without the head.
         """
         self._require("mlm_head", "tells no masked words")
-        return cloze.fill_mask(self.params, self.config, self.tokenizer, text, top_k)
+        return cloze.fill_mask(self.params, self.config, self.tokenizer, text, top_k, second)
 
     def next_sentence(self, first: str, second: str) -> float:
         """The probability that `second` follows `first`.
@@ -126,13 +134,7 @@ class Bert:
                 head.
         """
         self._require("nsp_head", "tells no next sentence")
-        head = [self.tokenizer.classifier_id, *self.tokenizer.encode(first)]
-        head.append(self.tokenizer.separator_id)
-        tail = [*self.tokenizer.encode(second), self.tokenizer.separator_id]
-        segment_ids = [0] * len(head) + [1] * len(tail)
-        logits = self.apply([head + tail], [segment_ids]).nsp_logits
-        assert logits is not None
-        return float(jax.nn.softmax(logits[0])[0])
+        return following.next_sentence(self.params, self.config, self.tokenizer, first, second)
 
     def embed(self, sentences: Sequence[str], pooling: str | None = None) -> np.ndarray:
         """One vector per sentence, in order: float32 [sentences, hidden].

@@ -113,9 +113,37 @@ def test_next_sentence_is_the_first_class_of_the_head(bert):
     )
 
 
+def test_embeddings_are_the_means_of_the_last_hidden_states(bert, caplog):
+    texts = [text_of(bert, count) for count in (3, 20, 0, 90)]
+    found = bert.embed(texts)
+    assert (found.shape, found.dtype) == ((4, 16), np.float32)
+    for vector, text in zip(found, texts, strict=True):
+        ids = bert.tokenizer.encode(text)[:62]
+        ids = [bert.tokenizer.classifier_id, *ids, bert.tokenizer.separator_id]
+        hidden = np.asarray(bert.apply([ids]).hidden_states[-1][0])
+        np.testing.assert_allclose(vector, hidden.mean(axis=0), atol=1e-5)
+    assert "1 of 4 sentences cut to 64 tokens" in caplog.text
+
+
+def test_embed_writes_what_the_api_returns(folders, bert, capsys, tmp_path):
+    texts = [text_of(bert, 5), "", text_of(bert, 70)]
+    (tmp_path / "lines.txt").write_text("\n".join(texts))
+    output = tmp_path / "lines.npy"
+    options = ["--input", str(tmp_path / "lines.txt"), "--output", str(output)]
+    command = ["embed", str(folders / "run"), *options, "--pooling", "cls"]
+    assert main([*command, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (figures["sentences"], figures["cut"]) == (3, 1)
+    np.testing.assert_array_equal(np.load(output), bert.embed(texts, pooling="cls"))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda bert: bert.embed("one text"), "embed takes a list of texts"),
+        (lambda bert: bert.embed(["one", None]), "embed takes a list of texts"),
+        (lambda bert: bert.embed(["one"], pooling="sum"), "unknown pooling 'sum': choose one of"),
+        (lambda bert: bert.next_sentence(text_of(bert, 80), "."), "the model takes 64"),
         (lambda bert: bert.fill_mask("nothing to fill"), "write [MASK]"),
         (lambda bert: bert.fill_mask("[MASK]", top_k=0), "top_k=0"),
         (lambda bert: bert.fill_mask(text_of(bert, 80) + "[MASK]"), "the model takes 64"),

@@ -53,6 +53,9 @@ def test_plan_tells_the_published_number_of_parameters(config, parameters, capsy
         (["prepare", "--corpus", "nowhere.txt", "--output", "data"], "nowhere.txt"),
         (["evaluate", "nowhere", "--data", "nowhere"], "no checkpoint at nowhere"),
         (["evaluate", "nowhere"], "one of the arguments --data --corpus is required"),
+        (["embed", "nowhere", "--input", "a.txt"], "required: --output"),
+        (["embed", "nowhere", "--input", "a.txt", "--output", "a.npy"], "a.txt: cannot be read"),
+        (["embed", "r", "--input", "a", "--output", "b", "--pooling", "sum"], "invalid choice"),
         (["fill-mask", "nowhere", "a [MASK]"], "no checkpoint at nowhere"),
     ],
 )
@@ -67,10 +70,12 @@ def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys, tmp_path
         (["pretrain", "tiny", "--run", "run", "--data"], "cp -r gs://bucket/data/en .)"),
         (["evaluate", "nowhere", "--data"], "cp -r gs://bucket/data/en .)"),
         (["evaluate", "nowhere", "--corpus"], "cp -r gs://bucket/data/en .)"),
+        (["embed", "nowhere", "--output", "a.npy", "--input"], "cp -r gs://bucket/data/en .)"),
+        (["embed", "nowhere", "--input", "a.txt", "--output"], "cp FILE gs://bucket/data/en)"),
         (["prepare", "--output", "data", "--corpus"], "cp -r gs://bucket/data/en .)"),
         (["prepare", "--corpus", "nowhere", "--output"], "cp -r FOLDER gs://bucket/data/en)"),
     ],
-    ids=["pretrain --data", "evaluate --data", "evaluate --corpus", "--corpus", "--output"],
+    ids=lambda value: " ".join(value[:: len(value) - 1]) if isinstance(value, list) else "",
 )
 def test_a_bucket_is_refused_with_the_commands_that_bring_it_here(arguments, copy, capsys):
     message = refused(capsys, *arguments, "gs://bucket/data/en")

@@ -31,7 +31,9 @@ def check_files(source: Path, output: Path) -> int | None:
         UserError: an input that is no text or cannot be read, or an output that cannot be one.
     """
     require_local("--input", source)
-    require_local("--output", output)
+    require_local(
+        "--output", output, "write to a local file and copy that (gcloud storage cp FILE {})"
+    )
     if output.is_dir():
         raise UserError(f"--output {output}: is a folder; give the name of a file, such as a.npy")
     if output.exists() and source.exists() and output.samefile(source):

@@ -1,14 +1,16 @@
 """Cloze: the most probable tokens at every `[MASK]` of a text."""
 
+import functools
+import re
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
+from bertjax.tasks.text_row import TextRow, text_row
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -17,51 +19,66 @@ MASK = "[MASK]"
 
 
 def fill_mask(
-    params: dict, config: ModelConfig, tokenizer: "Tokenizer", text: str, top_k: int
+    params: dict,
+    config: ModelConfig,
+    tokenizer: "Tokenizer",
+    text: str,
+    top_k: int,
+    second: str | None = None,
 ) -> list[list[tuple[str, float]]]:
     """The `top_k` most probable tokens with their probabilities, for every `[MASK]` in order.
 
+    Args:
+        params: the weights, with `mlm_head`.
+        config: the encoder's sizes.
+        tokenizer: the model's; a name of its own for the mask, such as `<mask>`, is read too.
+        text: with a `[MASK]` where a word is missing; each stands for one token.
+        top_k: candidates per mask.
+        second: a text that follows the first, as the model's second segment; it may have masks too.
+
     Raises:
-        UserError: no `[MASK]` in the text, `top_k` below 1, or more tokens than the model's
-            positions.
+        UserError: no `[MASK]`, `top_k` below 1 or above the vocabulary, or more tokens than the
+            model's positions.
     """
-    if MASK not in text:
-        raise UserError(f"no {MASK} in {text!r}: write {MASK} where a word is missing")
     if not 1 <= top_k <= tokenizer.vocab_size:
         raise UserError(f"top_k={top_k}: must lie between 1 and {tokenizer.vocab_size}")
-    ids = _encode_with_masks(tokenizer, text)
-    if len(ids) > config.max_length:
-        raise UserError(
-            f"the text has {len(ids)} tokens, the model takes {config.max_length}: shorten it"
-        )
-    positions = np.flatnonzero(np.asarray(ids) == tokenizer.mask_id)
-    padded = np.full((1, _round_up(len(ids), config.max_length)), tokenizer.pad_id, np.int32)
-    padded[0, : len(ids)] = ids
-    pair_ids = (np.arange(padded.shape[1])[None] < len(ids)).astype(np.int32)
-    token_ids, pair_ids = jnp.asarray(padded), jnp.asarray(pair_ids)
-    encoded = bert.forward(params, config, token_ids, jnp.zeros_like(token_ids), pair_ids)
-    logits = bert.mlm_logits(params, config, encoded.hidden[0, positions])  # [masks, vocab]
-    probabilities, ids = jax.lax.top_k(jax.nn.softmax(logits), top_k)  # [masks, top_k]
+    pieces = [_encode_with_masks(tokenizer, part) for part in (text, second) if part is not None]
+    row = text_row(config, tokenizer, pieces[0], pieces[1] if len(pieces) > 1 else None)
+    positions = np.flatnonzero(row.token_ids[0] == tokenizer.mask_id)
+    if not len(positions):
+        raise UserError(f"no {MASK} in {text!r}: write {MASK} where a word is missing")
+    places = np.zeros(1 << (len(positions) - 1).bit_length(), np.int32)  # few shapes are compiled
+    places[: len(positions)] = positions
+    shares = np.asarray(_probabilities(params, config, row, places))[: len(positions)]
+    best = np.argsort(-shares, axis=1, kind="stable")[:, :top_k]
     return [
-        [(tokenizer.id_to_token(int(id_)), float(share)) for id_, share in zip(*row, strict=True)]
-        for row in zip(np.asarray(ids), np.asarray(probabilities), strict=True)
+        [(tokenizer.id_to_token(int(index)), float(mask[index])) for index in indices]
+        for mask, indices in zip(shares, best, strict=True)
     ]
 
 
-def _encode_with_masks(tokenizer: "Tokenizer", text: str) -> list[int]:
-    """`[CLS] text [SEP]` with the mask's id for every `[MASK]`, whatever the vocabulary calls it.
+@functools.partial(jax.jit, static_argnames="config")
+def _probabilities(
+    params: dict, config: ModelConfig, row: TextRow, positions: jax.Array
+) -> jax.Array:
+    """Float32 [positions, vocab], the rows that round the vocabulary up left out."""
+    hidden = bert.forward(params, config, *row).hidden[0, positions]
+    logits = bert.mlm_logits(params, config, hidden)[:, : config.vocab_size]
+    return jax.nn.softmax(logits)
 
-    `encode` itself would find it with WordPiece alone.
-    """
-    ids = [tokenizer.classifier_id]
-    for number, part in enumerate(text.split(MASK)):
+
+def _encode_with_masks(tokenizer: "Tokenizer", text: str) -> list[int]:
+    """The text's ids with the mask's for every `[MASK]`, which to SentencePiece is text."""
+    names = {MASK, tokenizer.id_to_token(tokenizer.mask_id)}
+    ids: list[int] = []
+    for number, part in enumerate(re.split("|".join(map(re.escape, names)), text)):
         if number:
             ids.append(tokenizer.mask_id)
         pieces = tokenizer.encode(part)
         if number and pieces and tokenizer.kind == "sentencepiece" and not part[0].isspace():
             pieces = _without_word_start(tokenizer, pieces)
         ids += pieces
-    return [*ids, tokenizer.separator_id]
+    return ids
 
 
 def _without_word_start(tokenizer: "Tokenizer", pieces: list[int]) -> list[int]:
@@ -71,8 +88,3 @@ def _without_word_start(tokenizer: "Tokenizer", pieces: list[int]) -> list[int]:
         return pieces[1:]
     inner = tokenizer.token_to_id(bare)
     return pieces if inner is None else [inner, *pieces[1:]]
-
-
-def _round_up(length: int, longest: int) -> int:
-    """The next multiple of 32: few distinct shapes, so few compilations."""
-    return min(-(-length // 32) * 32, longest)
