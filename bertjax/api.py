@@ -6,22 +6,24 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.config import Config, ModelConfig
+from bertjax.config import ModelConfig
 from bertjax.errors import UserError
+from bertjax.interop.checkpoint import Checkpoint
+from bertjax.interop.destination import write_folder
+from bertjax.interop.huggingface_export import write_huggingface
+from bertjax.interop.native_export import write_run
+from bertjax.interop.opening import open_checkpoint
 from bertjax.model import bert as model
 from bertjax.tasks import embedding as sentence_embedding
 from bertjax.tasks import fill_mask as cloze
 from bertjax.tasks import next_sentence as following
-from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
-
-if TYPE_CHECKING:
-    from bertjax.text.tokenizer import Tokenizer
+from bertjax.tasks.embedding import EmbeddingSettings, Pooling
 
 _log = logging.getLogger(__name__)
 
@@ -52,28 +54,8 @@ class Output:
     attention: tuple[jax.Array, ...] | None
 
 
-@dataclass(frozen=True)
-class Bert:
-    """A loaded encoder.
-
-    Attributes:
-        config: the encoder's sizes, vocab_size filled in.
-        tokenizer: turns text into the model's ids and back.
-        params: nested dict of float32 arrays; heads that the checkpoint lacks are absent.
-        experiment: the whole config that it was trained with, as far as the checkpoint says.
-        step: how many training steps the weights have seen; 0 where the checkpoint does not say.
-        source: what was opened, in words.
-        embedding: how a sentence is embedded where `embed` is told nothing else: the mean, or what
-            a sentence-transformers folder says.
-    """
-
-    config: ModelConfig
-    tokenizer: "Tokenizer"
-    params: dict
-    experiment: Config
-    step: int
-    source: str
-    embedding: EmbeddingSettings = MEAN
+class Bert(Checkpoint):
+    """A loaded encoder: a checkpoint (see there for what it holds), and what can be asked of it."""
 
     def apply(
         self,
@@ -180,6 +162,10 @@ class Bert:
             raise UserError(f"nothing to evaluate: {self.source} (no mlm_head and no nsp_head)")
         return evaluate(self.params, self.experiment, self.tokenizer, data=data, corpus=corpus)
 
+    def save_huggingface(self, folder: str | Path) -> None:
+        """Writes a new folder that `transformers` loads with its Auto classes; see `convert`."""
+        convert(self, folder, "huggingface")
+
     def _require(self, head: str, consequence: str) -> None:
         if head not in self.params:
             raise UserError(f"without {head} the model {consequence}: {self.source}")
@@ -207,24 +193,33 @@ def load(path: str | Path) -> Bert:
     """Opens a checkpoint, whatever its format; `source` of the result says what was found.
 
     Args:
-        path: a run (its last sound step), one of its step folders, or a Hugging Face folder.
+        path: a run (its last sound step), one of its step folders, a Hugging Face folder, or a
+            Google folder or the prefix of a checkpoint in one.
 
     Raises:
         UserError: no such folder, not a checkpoint, one of another architecture, or one that is
             incomplete or damaged.
     """
-    from bertjax.interop.opening import open_checkpoint
+    return Bert(**vars(open_checkpoint(path)))
 
-    found = open_checkpoint(path)
-    return Bert(
-        config=found.experiment.model,
-        tokenizer=found.tokenizer,
-        params=found.params,
-        experiment=found.experiment,
-        step=found.step,
-        source=found.source,
-        embedding=found.embedding,
-    )
+
+def convert(bert: Bert, destination: str | Path, to: Literal["huggingface", "bertjax"]) -> None:
+    """Writes a checkpoint as a new folder, local or in a bucket, that appears whole or not at all.
+
+    Args:
+        bert: the model.
+        destination: must not exist, or be empty.
+        to: "huggingface" for `config.json`, `model.safetensors`, the tokenizer's files and a model
+            card; "bertjax" for a run with the weights alone.
+
+    Raises:
+        UserError: something is there, or it cannot be written.
+    """
+    if to == "bertjax":
+        write_folder(destination, lambda folder: write_run(folder, bert))
+    else:
+        name = Path(destination).name
+        write_folder(destination, lambda folder: write_huggingface(folder, bert, name))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "attention"))

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from bertjax.commands import (
+    run_convert,
     run_embed,
     run_evaluate,
     run_fill_mask,
@@ -79,6 +80,7 @@ def _parser() -> _Parser:
     _add_evaluate(commands)
     _add_fill_mask(commands)
     _add_embed(commands)
+    _add_convert(commands)
     _add_plan(commands)
     return parser
 
@@ -143,7 +145,7 @@ def _add_pretrain(commands: Any) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a file in configs/, or its bare name")
     parser.add_argument("--data", required=True, metavar="DATA", help="a folder made by prepare")
     parser.add_argument("--run", required=True, metavar="RUN", dest="folder", help="the run folder")
-    parser.add_argument("--init", metavar="CHECKPOINT", help="start from these weights")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="start from weights of any format")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -154,7 +156,7 @@ def _add_evaluate(commands: Any) -> None:
         "Masked-word and next-sentence figures of a checkpoint, on prepared data or raw text.",
         "bertjax evaluate runs/tiny --data data/wiki --json",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run, or one of its steps")
+    _add_checkpoint(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", metavar="DATA", help="a folder made by prepare")
     source.add_argument("--corpus", metavar="SPEC", help="raw text, as for prepare")
@@ -169,7 +171,7 @@ def _add_fill_mask(commands: Any) -> None:
         "The most probable words for every [MASK] in a text.",
         'bertjax fill-mask runs/tiny "The capital of France is [MASK]."',
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run, or one of its steps")
+    _add_checkpoint(parser)
     parser.add_argument("text", help="a text with one or more [MASK]")
     parser.add_argument("--top-k", type=int, default=5, help="candidates per mask (default 5)")
     _add_json(parser)
@@ -183,7 +185,7 @@ def _add_embed(commands: Any) -> None:
         "A vector for every line of a text file, as float32 [lines, hidden] in a .npy file.",
         "bertjax embed runs/tiny --input sentences.txt --output sentences.npy",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run, or one of its steps")
+    _add_checkpoint(parser)
     parser.add_argument(
         "--input",
         required=True,
@@ -205,6 +207,19 @@ def _add_embed(commands: Any) -> None:
     _add_json(parser)
 
 
+def _add_convert(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "convert",
+        run_convert,
+        "Write a checkpoint of any format as a Hugging Face folder, or as one of bertjax.",
+        "bertjax convert runs/tiny published/tiny --to huggingface",
+    )
+    _add_checkpoint(parser)
+    parser.add_argument("destination", metavar="DESTINATION", help="a new folder")
+    parser.add_argument("--to", choices=("huggingface", "bertjax"), required=True)
+
+
 def _add_plan(commands: Any) -> None:
     parser = _add_command(
         commands,
@@ -216,6 +231,14 @@ def _add_plan(commands: Any) -> None:
     )
     parser.add_argument("config", metavar="CONFIG", help="a file in configs/, or its bare name")
     _add_json(parser)
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a run or one of its steps, a Hugging Face folder, or a Google folder",
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ Heavy imports stand inside the functions, so that `--help` and a mistyped option
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,18 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
     config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
 
+    from bertjax.train.initial import InitialWeights
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
 
-    def initial_params() -> tuple[Any, str]:
+    def initial() -> InitialWeights:
         from bertjax.api import load
 
         bert = load(parsed.init)
-        return bert.params, bert.tokenizer.digest
+        return InitialWeights(bert.params, bert.config, bert.tokenizer.digest, bert.source)
 
     join_processes()
-    pretrain(config, parsed.data, parsed.folder, initial_params if parsed.init else None)
+    pretrain(config, parsed.data, parsed.folder, initial if parsed.init else None)
 
 
 def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -56,6 +58,7 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
         require_local(f"--{option}", getattr(parsed, option) or "")
     bert = load(parsed.checkpoint)
     figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
+    _tell_source(parsed.checkpoint, bert.source)
     _print_figures(figures, parsed.json)
 
 
@@ -69,6 +72,7 @@ def run_embed(parsed: argparse.Namespace, _: list[str]) -> None:
     bert = load(parsed.checkpoint)
     settings = bert.embedding_settings(parsed.pooling)
     figures = embed_file(bert.params, bert.config, bert.tokenizer, source, output, settings, lines)
+    _tell_source(parsed.checkpoint, bert.source)
     _print_figures(figures, parsed.json)
 
 
@@ -76,7 +80,9 @@ def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
     """Prints the candidates for every mask."""
     from bertjax.api import load
 
-    masks = load(parsed.checkpoint).fill_mask(parsed.text, top_k=parsed.top_k)
+    bert = load(parsed.checkpoint)
+    masks = bert.fill_mask(parsed.text, top_k=parsed.top_k)
+    _tell_source(parsed.checkpoint, bert.source)
     if parsed.json:
         candidates = [[{"token": t, "probability": p} for t, p in mask] for mask in masks]
         print(json.dumps({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
@@ -86,6 +92,16 @@ def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
         print(f"[MASK] {number}: {words}" if len(masks) > 1 else words)
 
 
+def run_convert(parsed: argparse.Namespace, _: list[str]) -> None:
+    """Writes a checkpoint in another format."""
+    from bertjax.api import convert, load
+
+    bert = load(parsed.checkpoint)
+    convert(bert, parsed.destination, parsed.to)
+    _tell_source(parsed.checkpoint, bert.source)
+    print(f"wrote {parsed.destination}")
+
+
 def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Prints a configuration's size and arithmetic."""
     from bertjax.config import load_config
@@ -93,6 +109,11 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
     figures = plan(load_config(parsed.config, overrides))
     _print_figures(figures, parsed.json)
+
+
+def _tell_source(path: str, source: str) -> None:
+    """Says what was opened; after the work, so that a mistake is still told in a single line."""
+    print(f"bertjax: opened {path}: {source}", file=sys.stderr)
 
 
 def _print_figures(figures: Mapping[str, Any], as_json: bool) -> None:

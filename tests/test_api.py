@@ -11,36 +11,16 @@ import pytest
 
 import bertjax
 from bertjax.cli import main
-from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bertjax.errors import UserError
 from bertjax.text.prepare import prepare
-from bertjax.train.pretrain import pretrain
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
 
 pytestmark = pytest.mark.slow
 
-CONFIG = Config(
-    model=ModelConfig(
-        num_layers=2, hidden_size=16, num_heads=2, intermediate_size=32, max_length=64
-    ),
-    data=DataConfig(length=32),
-    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2),
-    train=TrainConfig(steps=4, batch_size=8),
-)
-
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("api")
-    corpus = write_corpus(folder / "text.txt", made_up_documents(80))
-    prepare(small_settings(corpus, folder / "data"), silent)
-    pretrain(CONFIG, folder / "data", folder / "run")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bert(folders):
-    return bertjax.load(folders / "run")
+def bert(small_run):
+    return bertjax.load(small_run / "run")
 
 
 def text_of(bert, count):
@@ -125,12 +105,12 @@ def test_embeddings_are_the_means_of_the_last_hidden_states(bert, caplog):
     assert "1 of 4 sentences cut to 64 tokens" in caplog.text
 
 
-def test_embed_writes_what_the_api_returns(folders, bert, capsys, tmp_path):
+def test_embed_writes_what_the_api_returns(small_run, bert, capsys, tmp_path):
     texts = [text_of(bert, 5), "", text_of(bert, 70)]
     (tmp_path / "lines.txt").write_text("\n".join(texts))
     output = tmp_path / "lines.npy"
     options = ["--input", str(tmp_path / "lines.txt"), "--output", str(output)]
-    command = ["embed", str(folders / "run"), *options, "--pooling", "cls"]
+    command = ["embed", str(small_run / "run"), *options, "--pooling", "cls"]
     assert main([*command, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (figures["sentences"], figures["cut"]) == (3, 1)
@@ -161,8 +141,8 @@ def test_input_that_the_model_cannot_take_is_refused(bert, call, message):
     assert message in str(caught.value)
 
 
-def test_a_step_folder_opens_like_its_run(folders, bert):
-    step = bertjax.load(folders / "run" / "checkpoints" / "4")
+def test_a_step_folder_opens_like_its_run(small_run, bert):
+    step = bertjax.load(small_run / "run" / "checkpoints" / "4")
     assert step.step == bert.step == 4
     ids = np.arange(8)[None]
     np.testing.assert_array_equal(step.apply(ids).mlm_logits, bert.apply(ids).mlm_logits)
@@ -173,46 +153,46 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
         bertjax.load(tmp_path)
 
 
-def test_evaluate_repeats_the_figures_of_the_run(folders, capsys):
-    run = str(folders / "run")
-    assert main(["evaluate", run, "--data", str(folders / "data"), "--json"]) == 0
+def test_evaluate_repeats_the_figures_of_the_run(small_run, capsys):
+    run = str(small_run / "run")
+    assert main(["evaluate", run, "--data", str(small_run / "data"), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    summary = json.loads((folders / "run" / "summary.json").read_text())
+    summary = json.loads((small_run / "run" / "summary.json").read_text())
     for name in ("mlm_loss", "mlm_accuracy", "nsp_accuracy", "examples"):
         assert figures[name] == pytest.approx(summary[f"validation_{name}"], rel=1e-5)
 
 
-def test_evaluate_takes_raw_text_and_drops_none_of_it(folders, capsys, tmp_path):
+def test_evaluate_takes_raw_text_and_drops_none_of_it(small_run, capsys, tmp_path):
     line = "one two three four five six seven eight nine ten eleven twelve.\n"
     corpus = tmp_path / "same.txt"
     corpus.write_text("\n".join([line * 3] * 12))
-    run = str(folders / "run")
+    run = str(small_run / "run")
     assert main(["evaluate", run, "--corpus", str(corpus), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["examples"] >= 12
     assert figures["mlm_loss"] > 0
 
 
-def test_evaluate_refuses_data_of_another_tokenizer(folders, capsys, tmp_path):
+def test_evaluate_refuses_data_of_another_tokenizer(small_run, capsys, tmp_path):
     corpus = write_corpus(tmp_path / "text.txt", made_up_documents(60, seed=5))
     prepare(small_settings(corpus, tmp_path / "data"), silent)
-    assert main(["evaluate", str(folders / "run"), "--data", str(tmp_path / "data")]) == 2
+    assert main(["evaluate", str(small_run / "run"), "--data", str(tmp_path / "data")]) == 2
     assert "another tokenizer" in capsys.readouterr().err
 
 
-def test_fill_mask_prints_json(folders, capsys):
-    run = str(folders / "run")
+def test_fill_mask_prints_json(small_run, capsys):
+    run = str(small_run / "run")
     assert main(["fill-mask", run, "a [MASK] b", "--top-k", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [len(mask) for mask in found["masks"]] == [2]
 
 
 @pytest.mark.process
-def test_a_stopped_evaluation_leaves_no_temporary_folder(folders, tmp_path):
+def test_a_stopped_evaluation_leaves_no_temporary_folder(small_run, tmp_path):
     temporary, corpus = tmp_path / "temporary", tmp_path / "corpus.txt"
     temporary.mkdir()
     os.mkfifo(corpus)  # reading it waits for ever
-    command = [sys.executable, "-m", "bertjax", "evaluate", folders / "run", "--corpus", corpus]
+    command = [sys.executable, "-m", "bertjax", "evaluate", small_run / "run", "--corpus", corpus]
     environment = os.environ | {"TMPDIR": str(temporary)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         while not list(temporary.glob("*/validation")):

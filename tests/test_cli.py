@@ -8,7 +8,7 @@ import pytest
 
 from bertjax.cli import main
 
-COMMANDS = ("prepare", "pretrain", "evaluate", "fill-mask", "embed", "plan")
+COMMANDS = ("prepare", "pretrain", "evaluate", "fill-mask", "embed", "convert", "plan")
 
 
 def refused(capsys, *arguments):

@@ -90,6 +90,16 @@ def model_config(values: Mapping[str, Any], origin: str) -> ModelConfig:
     return ModelConfig(activation=_ACTIVATIONS[activation], **sizes, **shares)
 
 
+def settings_of(config: ModelConfig) -> dict[str, Any]:
+    """The settings that describe the encoder, as `model_config` reads them."""
+    by_activation = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
+    names = _SIZES | _SHARES
+    settings: dict[str, Any] = {theirs: getattr(config, ours) for ours, theirs in names.items()}
+    if config.attention_dropout is None:
+        settings[_SHARES["attention_dropout"]] = config.dropout
+    return settings | {"hidden_act": by_activation[config.activation]}
+
+
 def _size(values: Mapping[str, Any], name: str, origin: str) -> int:
     value = values.get(name)
     if type(value) is not int or value < 1:

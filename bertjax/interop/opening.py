@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,67 +11,76 @@ import jax
 import numpy as np
 from etils import epath
 
-from bertjax.config import Config, DataConfig, ModelConfig, from_json
+from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json
 from bertjax.errors import UserError
 from bertjax.interop.bert_config import read_settings
+from bertjax.interop.checkpoint import Checkpoint
+from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
+from bertjax.interop.google import find_prefix, open_google
 from bertjax.interop.huggingface import CONFIG_FILE, open_huggingface
+from bertjax.interop.safetensors_files import WEIGHT_FILES
 from bertjax.interop.sentence_transformers import read_embedding_settings
 from bertjax.interop.weights import Imported
+from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
-from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 from bertjax.text.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
 
+_SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".spiece")  # of all that is read
+_BATCH_SIZE = 32  # rows, where somebody else's model is evaluated
 _PADDED = 128  # a vocabulary rounded up to a multiple of at most this has fewer rows of padding
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint of any format holds.
-
-    Attributes:
-        experiment: what it was trained with; of somebody else's, the model alone is theirs.
-        tokenizer: its vocabulary is the model's.
-        params: nested dict of float32 arrays; heads that it lacks are absent.
-        step: how many training steps the weights have seen; 0 where it is not said.
-        source: what it is, in words.
-        embedding: how it embeds a sentence, where it says so.
-    """
-
-    experiment: Config
-    tokenizer: "Tokenizer"
-    params: dict[str, Any]
-    step: int
-    source: str
-    embedding: EmbeddingSettings = MEAN
-
-
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
-    """Opens a run or one of its steps, or a Hugging Face folder.
+    """Opens a run or one of its steps, a Hugging Face folder, or a Google folder or prefix.
 
     Raises:
         UserError: nothing there, no checkpoint, one of another architecture, or one that is
             incomplete or damaged.
     """
     folder = epath.Path(path)
+    if _is_google(folder):
+        with _local(find_prefix(folder).parent) as local:
+            tokenizer = load_tokenizer(local)
+        return _from_elsewhere(open_google(folder), tokenizer, "Google", str(path))
     if not folder.exists():
         raise UserError(f"no checkpoint at {path}: no such folder")
+    if not folder.is_dir():
+        raise UserError(f"{path} is a file: give the folder that it is in")
     run = _run_of(folder)
-    settings = run / CONFIG_FILE
-    if not settings.exists():
-        raise UserError(
-            f"{path} is not a checkpoint: expected a run, or a Hugging Face folder with "
-            "config.json and model.safetensors"
-        )
-    if "format_version" in read_settings(settings):
+    if (run / CONFIG_FILE).exists() and "format_version" in read_settings(run / CONFIG_FILE):
         return _open_run(run, folder)
+    if not (_transformer(folder) / CONFIG_FILE).exists():
+        raise UserError(
+            f"{path} is not a checkpoint: expected a run of bertjax, a Hugging Face folder "
+            "(config.json, model.safetensors) or a Google folder (bert_config.json, *.ckpt.index)"
+        )
     with _local(folder) as local:
-        tokenizer = load_tokenizer(local)
-        embedding = read_embedding_settings(local)
-        found = _from_elsewhere(open_huggingface(local), tokenizer, "Hugging Face", str(path))
+        embedding, inner = read_embedding_settings(local), Path(_transformer(epath.Path(local)))
+        tokenizer = load_tokenizer(inner)
+        found = _from_elsewhere(open_huggingface(inner), tokenizer, "Hugging Face", str(path))
         return dataclasses.replace(found, embedding=embedding)
+
+
+def _is_google(folder: epath.Path) -> bool:
+    """Whether it is a prefix, or a folder with TensorFlow's files and not Hugging Face's."""
+    if folder.with_name(f"{folder.name}.index").exists():
+        return True
+    if not folder.is_dir() or any((folder / name).exists() for name in WEIGHT_FILES):
+        return False
+    settings = (folder / GOOGLE_CONFIG_FILE).exists() and not (folder / CONFIG_FILE).exists()
+    return settings or any(folder.glob("*.index"))
+
+
+def _transformer(folder: epath.Path) -> epath.Path:
+    """The folder, or the one in it that an old sentence-transformers folder has the BERT in."""
+    modules = folder / "modules.json"
+    if modules.exists() and not (folder / CONFIG_FILE).exists():
+        inner = sorted(file.parent for file in folder.glob(f"*_Transformer/{CONFIG_FILE}"))
+        return inner[0] if inner else folder
+    return folder
 
 
 def _run_of(folder: epath.Path) -> epath.Path:
@@ -86,6 +94,7 @@ def _run_of(folder: epath.Path) -> epath.Path:
 
 def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
     from bertjax.train.checkpoint import load_params
+    from bertjax.train.record import read_record
 
     file = run / CONFIG_FILE
     experiment = from_json(file.read_bytes(), str(file))
@@ -94,8 +103,9 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
     with _local(run / "tokenizer") as local:
         tokenizer = load_tokenizer(local)
     params, step = load_params(folder)
-    source = _describe(f"bertjax run, step {step}", experiment.model, params)
-    return Checkpoint(experiment, tokenizer, params, step, source)
+    history = read_record(run / "checkpoints" / str(step)).metadata
+    source = _describe(f"bertjax, step {step}", experiment.model, params)
+    return Checkpoint(experiment, tokenizer, params, step, source, history)
 
 
 def _from_elsewhere(
@@ -105,9 +115,10 @@ def _from_elsewhere(
     notes = (*imported.notes, *([f"{dropped} rows of padding dropped"] if dropped else []))
     pairs = "nsp" if "nsp_head" in params and model.num_segments > 1 else "none"
     data = DataConfig(length=min(DataConfig.length, model.max_length), pairs=pairs)
+    experiment = Config(model, data, train=TrainConfig(batch_size=_BATCH_SIZE))
     source = "; ".join((_describe(format_name, model, params), *notes))
-    params = jax.device_put(params, jax.local_devices()[0])
-    return Checkpoint(Config(model, data), tokenizer, params, imported.step, source)
+    params, step = jax.device_put(params, jax.local_devices()[0]), imported.step
+    return Checkpoint(experiment, tokenizer, params, step, source, {"origin": source})
 
 
 def _without_padding(
@@ -141,19 +152,19 @@ def _without_padding(
 
 
 def _describe(what: str, config: ModelConfig, params: Mapping[str, Any]) -> str:
-    heads = ", ".join(name for name in params if name not in ("embeddings", "layers")) or "no heads"
+    heads = ", ".join(name for name in HEADS if name in params) or "no heads"
     return f"{what}: {config.num_layers} layers of {config.hidden_size}, {heads}"
 
 
 @contextlib.contextmanager
 def _local(folder: epath.Path) -> Iterator[Path]:
-    """The folder, or where it is remote a local copy of its files: libraries open local ones."""
+    """The folder, or a local copy of a remote one's files: libraries open local ones."""
     if "://" not in str(folder):
         yield Path(folder)
         return
     with tempfile.TemporaryDirectory() as copy:
-        for file in (*folder.iterdir(), *folder.glob("*/config.json")):
-            if not file.is_dir():
+        for file in (*folder.iterdir(), *folder.glob("*/*.*")):
+            if file.suffix in _SUFFIXES:
                 target = Path(copy, *file.parts[len(folder.parts) :])
                 target.parent.mkdir(exist_ok=True)
                 file.copy(target)

@@ -13,6 +13,7 @@ from bertjax.interop.weights import Tensor
 
 FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+WEIGHT_FILES = (FILE, INDEX_FILE)
 # Other formats of weights in such folders: PyTorch's is a pickle, which can run any code.
 _OTHERS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "flax_model.msgpack")
 

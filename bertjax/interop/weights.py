@@ -13,7 +13,7 @@ from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
 
-_BY_VOCABULARY = {"embeddings/token", "mlm_head/bias"}  # arrays whose rows are the vocabulary's
+BY_VOCABULARY = {"embeddings/token", "mlm_head/bias"}  # arrays whose rows are the vocabulary's
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def assemble(
     params: dict[str, Any] = {}
     for path in wanted:
         array = _read(tensors[path], origin)
-        if path in _BY_VOCABULARY:
+        if path in BY_VOCABULARY:
             array = np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
         *parents, leaf = path.split("/")
         functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, params)[leaf] = array
@@ -101,7 +101,7 @@ def expected_shapes(
     leaves, _ = jax.tree.flatten_with_path(tree)
     shapes = {"/".join(key.key for key in keys): leaf.shape for keys, leaf in leaves}
     assert config.vocab_size is not None
-    for path in shapes.keys() & _BY_VOCABULARY:
+    for path in shapes.keys() & BY_VOCABULARY:
         shapes[path] = (config.vocab_size, *shapes[path][1:])
     return shapes
 

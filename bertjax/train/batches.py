@@ -103,9 +103,10 @@ class PlacedValidation(Sequence[dict[str, jax.Array]]):
 
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
-        smallest = min(phase.batch_size for phase in phases(self._config))
+        train = self._config.train
+        smallest = min((phase.batch_size for phase in train.phases), default=train.batch_size)
         shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
-        batch_size = -(-smallest // self._config.train.accumulation // shards) * shards
+        batch_size = -(-smallest // train.accumulation // shards) * shards
         most = self._most_positions
         return loader.validation_batches(
             open_split(self._data, "validation"),

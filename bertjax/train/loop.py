@@ -67,7 +67,7 @@ def fit(
         stream: `objective.batch` from a step on, made ahead of its use; default: made when used.
         flops: the model's own arithmetic in the batch of a step, for MFU.
         identity: digests (of the data, of the tokenizer) that must not change within a run.
-        facts: what `summary.json` tells besides.
+        facts: what checkpoints and `summary.json` tell besides.
 
     Returns:
         The summary that was written.
@@ -78,7 +78,7 @@ def fit(
     """
     run, last = epath.Path(run), total_steps(config)
     program = make_program(objective, config)
-    start, state, kept = _restore(program, checkpoints, config, identity or {})
+    start, state, kept = _restore(program, checkpoints, config, identity or {}, facts or {})
     state = state or _new_state(program, objective, config, initial_params)
     write_config(run, config)
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
@@ -103,7 +103,7 @@ def fit(
         checkpoints.wait()
         if kept["validation"] is None:
             kept["validation"] = objective.evaluate(state["params"])
-        return _summarise(run, last, kept, report, facts or {})
+        return _summarise(run, last, kept, report)
 
 
 class _Done(NamedTuple):
@@ -140,14 +140,18 @@ def _steps(
 
 
 def _restore(
-    program: Program, checkpoints: "Checkpoints", config: Config, identity: dict[str, str]
+    program: Program,
+    checkpoints: "Checkpoints",
+    config: Config,
+    identity: dict[str, str],
+    facts: dict[str, Any],
 ) -> tuple[int, State | None, dict[str, Any]]:
     """Step, state and what is kept with it: the newest sound checkpoint's, or a new run's.
 
     Raises:
         UserError: the run was trained on other data, with another tokenizer, or for more steps.
     """
-    kept = {"config": dataclasses.asdict(config), "identity": identity}
+    kept = {"config": dataclasses.asdict(config), "identity": identity, "facts": facts}
     restored = checkpoints.restore(program.state)
     if restored is None:
         return 0, None, kept | {"totals": {}, "validation": None}
@@ -206,9 +210,7 @@ def _save(
     checkpoints.save(step, state, kept, sum(known) if known else None)
 
 
-def _summarise(
-    run: epath.Path, steps: int, kept: dict[str, Any], report: Report, facts: dict[str, Any]
-) -> dict[str, Any]:
+def _summarise(run: epath.Path, steps: int, kept: dict[str, Any], report: Report) -> dict[str, Any]:
     """Writes and returns the run's final figures."""
     validation = {f"validation_{name}": value for name, value in kept["validation"].items()}
     versions = {name: metadata.version(name) for name in _PACKAGES}
@@ -217,7 +219,9 @@ def _summarise(
         "devices": jax.device_count(),
         "versions": {"python": platform.python_version()} | versions,
     }
-    summary = {"steps": steps} | validation | report.summary() | kept["identity"] | facts | used
+    summary = (
+        {"steps": steps} | validation | report.summary() | kept["identity"] | kept["facts"] | used
+    )
     if jax.process_index() == 0:
         write_file(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
     return summary

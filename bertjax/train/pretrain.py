@@ -19,6 +19,7 @@ from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.batches import PlacedValidation, TrainingBatches, validation_shortage
 from bertjax.train.checkpoint import Checkpoints
+from bertjax.train.initial import InitialWeights, complete_params
 from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_batches
@@ -36,7 +37,7 @@ def pretrain(
     config: Config,
     data: str | Path,
     run: str | Path,
-    initial_params: Callable[[], tuple[Any, str]] | None = None,
+    initial: Callable[[], InitialWeights] | None = None,
 ) -> dict[str, Any]:
     """Pretrains an encoder on DATA in the folder RUN, or goes on with the run that is there.
 
@@ -44,8 +45,8 @@ def pretrain(
         config: the experiment; `model.vocab_size` may be None.
         data: a folder made by `bertjax prepare`.
         run: a local folder or `gs://`.
-        initial_params: gives weights to start from instead of random ones, and the digest of their
-            tokenizer; called only if the run has no checkpoint.
+        initial: gives the weights to start from instead of random ones; called only if the run has
+            no checkpoint.
 
     Returns:
         The summary, as in `summary.json`.
@@ -70,15 +71,15 @@ def pretrain(
         config, changes = open_run(run, config)
         for change in changes:
             _tell(f"{change}, otherwise as the run was started")
-        return _train(config, data, run, initial_params, manifest["digest"], tokenizer)
+        return _train(config, data, run, initial, manifest, tokenizer)
 
 
 def _train(
     config: Config,
     data: str | Path,
     run: str | Path,
-    initial_params: Callable[[], tuple[Any, str]] | None,
-    data_digest: str,
+    initial: Callable[[], InitialWeights] | None,
+    manifest: dict[str, Any],
     tokenizer: "Tokenizer",
 ) -> dict[str, Any]:
     """Puts the parts together, and trains."""
@@ -89,19 +90,25 @@ def _train(
         _tell(f"training without validation: {shortage}")
         validation = ()
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
+    objective = mlm_nsp_objective(config, table, batches, validation)
+
+    def initial_params() -> Any:
+        assert initial is not None
+        return complete_params(initial(), config, objective.init, tokenizer.digest, _tell)
+
     folder = epath.Path(run) / "checkpoints"
     with contextlib.closing(Checkpoints(folder, config.train.keep_checkpoints)) as checkpoints:
         save_tokenizer(tokenizer, epath.Path(run) / "tokenizer", bool(list_steps(folder)))
         return fit(
-            mlm_nsp_objective(config, table, batches, validation),
+            objective,
             config,
             run,
             checkpoints=checkpoints,
-            initial_params=initial_params and _checked(initial_params, tokenizer.digest, data),
+            initial_params=initial_params if initial else None,
             stream=batches.stream,
             flops=step_flops(config),
-            identity={"data_digest": data_digest, "tokenizer_digest": tokenizer.digest},
-            facts={"parameters": count_parameters(config.model)},
+            identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
+            facts={"parameters": count_parameters(config.model), "corpora": _corpora(manifest)},
         )
 
 
@@ -110,21 +117,10 @@ def _tell(line: str) -> None:
         print(f"bertjax: {line}", file=sys.stderr)
 
 
-def _checked(
-    initial_params: Callable[[], tuple[Any, str]], digest: str, data: str | Path
-) -> Callable[[], Any]:
-    """The initial weights alone; refuses those of another tokenizer than DATA's."""
-
-    def params() -> Any:
-        weights, own_digest = initial_params()
-        if own_digest != digest:
-            raise UserError(
-                f"the initial weights were trained with another tokenizer ({own_digest[:12]}) than "
-                f"that of {data} ({digest[:12]}): run bertjax prepare --tokenizer with theirs"
-            )
-        return weights
-
-    return params
+def _corpora(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was read, and how much of it: the text of DATA in a few words."""
+    names = ("spec", "documents", "sentences", "tokens")
+    return [{name: source[name] for name in names} for source in manifest["sources"]]
 
 
 def with_vocab_size(config: Config, vocab_size: int) -> Config:

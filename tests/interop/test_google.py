@@ -147,7 +147,7 @@ QUERY = "bert/encoder/layer_1/attention/self/query/kernel"
     [
         ({}, {"intermediate_size": 40}, r"bias has shape \[36\].*must be \[40\]"),
         ({}, {"vocab_size": 70}, r"word_embeddings has shape \[67, 20\].*must be \[70, 20\]"),
-        ({}, {"num_hidden_layers": 4}, "layers/3/.* and 15 others are missing"),
+        ({}, {"num_hidden_layers": 4}, "layer_3/.* and 15 others are missing"),
         (
             {"cls/seq_relationship/output_weights": np.zeros((20, 2), np.float32)},
             {},

@@ -22,6 +22,7 @@ from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.batches import PlacedValidation, TrainingBatches
 from bertjax.train.evaluate import evaluate
+from bertjax.train.initial import InitialWeights
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch
 from bertjax.train.plan import step_flops
 from bertjax.train.pretrain import pretrain, save_tokenizer, with_vocab_size
@@ -200,6 +201,8 @@ def test_the_tokenizer_of_a_run_with_a_checkpoint_must_be_the_datas(
 
 
 def test_initial_weights_of_another_tokenizer_are_refused(data, other_tokenizer, tmp_path):
+    config = small_config()
+    initial = InitialWeights({}, config.model, other_tokenizer.digest, "somebody's")
     with pytest.raises(UserError, match="initial weights were trained with another tokenizer"):
-        pretrain(small_config(), data, tmp_path / "run", lambda: ({}, other_tokenizer.digest))
+        pretrain(config, data, tmp_path / "run", lambda: initial)
     assert not (tmp_path / "run" / "config.json").exists()

@@ -1,0 +1,223 @@
+"""Which format a folder has, and one clear line for whatever cannot be opened."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from bertjax.cli import main
+from bertjax.interop.native_export import write_run
+from bertjax.interop.opening import open_checkpoint
+from tests.interop.checkpoints import (
+    MODEL,
+    change_settings,
+    change_tensors,
+    make_checkpoint,
+    write_folder,
+)
+
+GOOGLE = Path(__file__).parent.parent / "fixtures" / "google" / "pretrained"
+TABLE = "bert.embeddings.word_embeddings.weight"
+INNER = "bert.encoder.layer.1.intermediate.dense.weight"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "model")
+
+
+def test_a_hugging_face_folder_is_known_by_its_files(folder):
+    found = open_checkpoint(folder)
+    assert found.source == "Hugging Face: 2 layers of 12, mlm_head, pooler, nsp_head"
+    assert found.history == {"origin": found.source}
+
+
+def test_a_google_folder_and_a_prefix_in_it_are_known_by_their_files():
+    for path in (GOOGLE, GOOGLE / "model.ckpt-1000000"):
+        found = open_checkpoint(path)
+        assert found.source.startswith("Google: 3 layers of 20, mlm_head, pooler, nsp_head;")
+        assert found.step == 1_000_000
+        assert found.tokenizer.vocab_size == found.config.vocab_size
+
+
+def test_safetensors_go_before_tensorflows_files_in_the_same_folder(folder):
+    for file in GOOGLE.iterdir():
+        if file.name != "vocab.txt":
+            shutil.copy(file, folder)
+    assert open_checkpoint(folder).source.startswith("Hugging Face")
+
+
+def test_a_folder_inside_a_run_is_not_the_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    write_run(tmp_path / "run", make_checkpoint())
+    assert open_checkpoint(write_folder(tmp_path / "run" / "published")).step == 0
+    for path in ("run", "run/checkpoints", "run/checkpoints/7"):
+        assert open_checkpoint(tmp_path / path).source.startswith("bertjax, step 7")
+
+
+def test_the_bert_of_an_old_sentence_transformers_folder_is_found(tmp_path):
+    write_folder(tmp_path / "0_Transformer")
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    types = ("Transformer", "Pooling")
+    modules = [{"type": f"models.{name}", "path": f"{n}_{name}"} for n, name in enumerate(types)]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    found = open_checkpoint(tmp_path)
+    assert found.config.hidden_size == MODEL.hidden_size
+    assert found.embedding.pooling == "cls"
+
+
+@pytest.mark.parametrize("lines", [40, 48])
+def test_rows_that_only_round_the_vocabulary_up_are_dropped_and_counted(tmp_path, lines):
+    folder = write_folder(tmp_path / "model", vocab_size=56)
+    before = open_checkpoint(folder)
+    cut_vocabulary(folder, lines)
+    found = open_checkpoint(folder)
+    assert f"{56 - lines} rows of padding dropped" in found.source
+    assert found.config.vocab_size == lines
+    for part, name in (("embeddings", "token"), ("mlm_head", "bias")):
+        array = np.asarray(found.params[part][name])
+        np.testing.assert_array_equal(array[:lines], before.params[part][name][:lines])
+        assert not array[lines:].any()
+
+
+def cut_vocabulary(folder, lines):
+    (folder / "tokenizer.json").unlink()
+    file = folder / "vocab.txt"
+    file.write_text("".join(f"{line}\n" for line in file.read_text().split("\n")[:lines]))
+
+
+def test_tensors_of_a_head_that_is_not_known_are_told(folder):
+    change_tensors(folder, **{"crf.transitions": np.zeros((2, 2), np.float32)})
+    assert open_checkpoint(folder).source.endswith("; not used: crf.transitions")
+
+
+def truncate(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def garble(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(b"\xff" * 64 + file.read_bytes()[64:])
+
+
+def only_a_pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+
+
+def a_part_is_missing(folder):
+    (folder / "model.safetensors").unlink()
+    places = {TABLE: "model-00001-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+
+def tensor(name, value):
+    return lambda folder: change_tensors(folder, **{name: value})
+
+
+def setting(**changes):
+    return lambda folder: change_settings(folder, **changes)
+
+
+def remove(*names):
+    def change(folder):
+        for name in names:
+            (folder / name).unlink()
+
+    return change
+
+
+def lengthen_vocabulary(folder):
+    (folder / "tokenizer.json").unlink()
+    with open(folder / "vocab.txt", "a") as file:
+        file.write("one-more\n")
+
+
+NAN = np.full((20, 12), np.nan, np.float32)
+BAD = {
+    "truncated": (truncate, "model.safetensors: truncated, damaged or unreadable"),
+    "garbled": (garble, "model.safetensors: truncated, damaged or unreadable"),
+    "pickle": (only_a_pickle, "pytorch_model.bin alone, a pickle"),
+    "no weights": (remove("model.safetensors"), "no weights in it"),
+    "a part": (a_part_is_missing, "model-00001-of-00002.safetensors: missing"),
+    "no tokenizer": (remove("vocab.txt", "tokenizer.json"), "no tokenizer in it"),
+    "shape": (tensor(INNER, np.zeros((19, 12), np.float32)), f"{INNER} has shape [19, 12]"),
+    "other size": (
+        setting(intermediate_size=21),
+        "has shape [20]; by the settings",
+    ),
+    "more layers": (setting(num_hidden_layers=3), "bert.encoder.layer.2.attention"),
+    "fewer layers": (setting(num_hidden_layers=1), "holds bert.encoder.layer.1."),
+    "a missing tensor": (tensor(INNER, None), f"{INNER} is missing"),
+    "a missing head": (setting(architectures=["BertForQuestionAnswering"]), "its span_head"),
+    "tokenizer too small": (lambda folder: cut_vocabulary(folder, 44), "44 pieces"),
+    "tokenizer too large": (lengthen_vocabulary, "has 51 pieces, its weights are for 50"),
+    "nan": (tensor(INNER, NAN), f"{INNER} holds NaN or infinity"),
+    "infinity": (tensor(INNER, np.where(NAN, np.inf, 0).astype(np.float16)), "NaN or infinity"),
+    "integers": (tensor(INNER, np.zeros((20, 12), np.int8)), "int8, not floating-point"),
+    "another decoder": (
+        tensor("cls.predictions.decoder.weight", np.zeros((50, 12), np.float32)),
+        f"cls.predictions.decoder.weight differs from {TABLE}",
+    ),
+    "no decoder": (setting(tie_word_embeddings=False), "cls.predictions.decoder.weight is missing"),
+    "relative positions": (
+        setting(position_embedding_type="relative_key"),
+        "position_embedding_type is 'relative_key'",
+    ),
+    "decoder": (setting(is_decoder=True), "is_decoder is True"),
+    "activation": (setting(hidden_act="mish"), "unknown hidden_act 'mish'"),
+    "roberta": (
+        setting(model_type="roberta", architectures=["RobertaForMaskedLM"]),
+        "a model of type roberta (RobertaForMaskedLM), not a BERT",
+    ),
+    "distilbert": (setting(model_type="distilbert"), "a model of type distilbert"),
+    "gpt2": (setting(model_type="gpt2"), "a model of type gpt2"),
+    "untold type": (setting(model_type=None, architectures=["ElectraModel"]), "(ElectraModel)"),
+    "not JSON": (lambda folder: (folder / "config.json").write_text("{"), "not valid JSON"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD.values(), ids=list(BAD))
+def test_what_cannot_be_opened_is_told_in_one_line_and_status_2(folder, capsys, damage, message):
+    damage(folder)
+    assert main(["fill-mask", str(folder), "a [MASK]"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(folder) in line
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "no such folder"),
+        ("model/model.safetensors", "is a file: give the folder"),
+        (".", "is not a checkpoint"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_path_that_is_no_checkpoint_is_told(tmp_path, capsys, name, message):
+    assert main(["evaluate", str(tmp_path / name), "--corpus", "nothing"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_decoder_that_is_stored_as_it_is_tied_changes_nothing(folder):
+    before = open_checkpoint(folder).params["mlm_head"]["bias"]
+    rows = np.asarray(open_checkpoint(folder).params["embeddings"]["token"])[:50]
+    change_tensors(folder, **{"cls.predictions.decoder.weight": rows})
+    change_settings(folder, tie_word_embeddings=False)
+    np.testing.assert_array_equal(open_checkpoint(folder).params["mlm_head"]["bias"], before)
+
+
+def test_a_bias_that_is_stored_with_the_decoder_alone_is_found(folder):
+    name = "cls.predictions.bias"
+    bias = np.arange(50, dtype=ml_dtypes.bfloat16)
+    change_tensors(folder, **{name: None, "cls.predictions.decoder.bias": bias})
+    found = open_checkpoint(folder).params["mlm_head"]["bias"]
+    np.testing.assert_array_equal(found[:50], bias.astype(np.float32))
