@@ -14,7 +14,7 @@ from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 
 # "gelu" is the exact one, as in the paper, in Hugging Face and in google-research/bert at first;
-# modeling.py approximates it by tanh since 2019, which changes logits in the fourth digit.
+# modeling.py approximates it by tanh since 2019, which moves logits by about a thousandth.
 _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu", "silu"]] = {
     "gelu": "gelu",
     "gelu_python": "gelu",

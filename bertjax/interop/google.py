@@ -133,11 +133,11 @@ def _refuse_other_architecture(bundle: TensorBundle) -> None:
 
 
 def _rest(bundle: TensorBundle, used: set[str]) -> tuple[int, tuple[str, ...]]:
-    """The step that the checkpoint holds, or 0, and what to say about all that is not used."""
+    """The checkpoint's step, or 0, and what to say of it and of all that is not used."""
     unused = sorted(set(bundle.entries) - used - {_STEP})
     slots = [name for name in unused if _OPTIMIZER.fullmatch(name)]
     unknown = [name for name in unused if name not in slots]
-    notes = []
+    notes = [f"read from {bundle.prefix.name}"]
     if slots:
         notes.append(f"skipped {len(slots)} arrays of the optimizer")
     if unknown:

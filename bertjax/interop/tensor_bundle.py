@@ -6,6 +6,7 @@ files hold the bare arrays.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,10 +66,10 @@ class TensorBundle:
 
 
 def open_bundle(prefix: epath.PathLike) -> TensorBundle:
-    """Reads PREFIX.index.
+    """Reads PREFIX.index, and looks whether the data files are all there and long enough.
 
     Raises:
-        UserError: no readable file, or one that is truncated, damaged or in the other byte
+        UserError: a file is missing or truncated, or the index is damaged or in the other byte
             order.
     """
     prefix = epath.Path(prefix)
@@ -76,41 +77,55 @@ def open_bundle(prefix: epath.PathLike) -> TensorBundle:
     try:
         table = read_table(index.read_bytes())
         shards = _shards(table.pop(b"", b""))
+        entries = {key: _entry(value) for key, value in table.items()}
         # Keys that begin with a zero byte are slices of partitioned variables.
-        entries = {
-            key.decode(): _entry(value) for key, value in table.items() if not key.startswith(b"\0")
-        }
+        whole = {key.decode(): entries[key] for key in entries if not key.startswith(b"\0")}
     except OSError as error:
         raise UserError(f"{index}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UserError(f"{index}: {error}") from error
-    return TensorBundle(prefix, shards, entries)
+    bundle = TensorBundle(prefix, shards, whole)
+    _refuse_incomplete(bundle, entries.values())
+    return bundle
 
 
 def read_tensor(bundle: TensorBundle, name: str) -> np.ndarray:
     """A tensor as it was saved, checked against its checksum.
 
     Raises:
-        UserError: its data file is missing, truncated or damaged; it is partitioned or no array
-            of numbers.
+        UserError: its bytes are damaged; it is partitioned or no array of numbers.
     """
     prefix, entry = bundle.prefix, bundle.entries[name]
     if entry.partitioned:
         raise UserError(f"{prefix}: {name} is a partitioned variable; save it again in one piece")
     if entry.dtype is None:
         raise UserError(f"{prefix}: {name} is no array of numbers")
-    file = prefix.with_name(f"{prefix.name}.data-{entry.shard:05}-of-{bundle.shards:05}")
-    try:
-        with file.open("rb") as stream:
-            stream.seek(entry.offset)
-            data = stream.read(entry.size)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); {name} is in it") from error
-    if len(data) < entry.size:
-        raise UserError(f"{file}: truncated; {name} ends at byte {entry.offset + entry.size}")
+    file = _data_file(bundle, entry.shard)
+    with file.open("rb") as stream:
+        stream.seek(entry.offset)
+        data = stream.read(entry.size)
     if crc32c(data) != entry.checksum:
         raise UserError(f"{file}: damaged; the checksum of {name} differs")
     return np.frombuffer(data, entry.dtype).reshape(entry.shape)
+
+
+def _data_file(bundle: TensorBundle, shard: int) -> epath.Path:
+    name = f"{bundle.prefix.name}.data-{shard:05}-of-{bundle.shards:05}"
+    return bundle.prefix.with_name(name)
+
+
+def _refuse_incomplete(bundle: TensorBundle, entries: Iterable[Entry]) -> None:
+    ends = dict.fromkeys(range(bundle.shards), 0)
+    for entry in entries:
+        ends[entry.shard] = max(ends.get(entry.shard, 0), entry.offset + entry.size)
+    for shard, end in ends.items():
+        file = _data_file(bundle, shard)
+        try:
+            size = file.stat().length
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+        if size < end:
+            raise UserError(f"{file}: truncated; it has {size} bytes of {end}")
 
 
 def _shards(header: bytes) -> int:
