@@ -3,13 +3,13 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.files import write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_START = "\u2581"  # what SentencePiece writes for a space
@@ -85,9 +85,7 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            temporary = folder / f"{name}.{os.getpid()}.tmp"
-            temporary.write_bytes(content)
-            temporary.replace(folder / name)
+            write_whole(folder / name, lambda file, content=content: file.write_bytes(content))
     except OSError as error:
         raise UserError(f"{folder}: cannot write the tokenizer ({error.strerror})") from error
 
