@@ -21,7 +21,9 @@ from bertjax.interop.huggingface_names import (
 from bertjax.interop.huggingface_tokenizer import save_tokenizer
 from bertjax.interop.model_card import model_card
 from bertjax.interop.safetensors_files import FILE
+from bertjax.interop.sentence_transformers_export import embedding_files
 from bertjax.interop.weights import BY_VOCABULARY
+from bertjax.tasks.embedding import MEAN
 from bertjax.train.digest import named_leaves
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ def architecture_for(params: Mapping[str, Any]) -> str:
 def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     """Writes weights, settings, tokenizer and model card into a local folder that is there.
 
+    A checkpoint that embeds otherwise than by the mean becomes a folder of sentence-transformers.
     A head for which transformers has no class beside the others is logged and left out.
 
     Args:
@@ -46,8 +49,13 @@ def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
     architecture = architecture_for(checkpoint.params)
     settings = _settings(config, architecture) | {"pad_token_id": tokenizer.pad_id}
-    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-    (folder / "config.json").write_text(text, encoding="utf-8")
+    files = {"config.json": settings}
+    if checkpoint.embedding != MEAN:
+        files |= embedding_files(checkpoint.embedding, config)
+    for place, values in files.items():
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_text(text, encoding="utf-8")
     tensors = _tensors(config, checkpoint.params, architecture)
     save_file(tensors, folder / FILE, metadata={"format": "pt"})
     save_tokenizer(tokenizer, folder, config.max_length)

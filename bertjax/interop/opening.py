@@ -18,12 +18,15 @@ from bertjax.interop.checkpoint import Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
 from bertjax.interop.google import find_prefix, open_google
 from bertjax.interop.huggingface import CONFIG_FILE, open_huggingface
+from bertjax.interop.native_export import EMBEDDING_FILE
 from bertjax.interop.safetensors_files import WEIGHT_FILES
 from bertjax.interop.sentence_transformers import read_embedding_settings
 from bertjax.interop.weights import Imported
 from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
+from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 from bertjax.text.tokenizer import load_tokenizer
+from bertjax.typed_values import build
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -105,7 +108,12 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
     params, step = load_params(folder)
     history = read_record(run / "checkpoints" / str(step)).metadata
     source = _describe(f"bertjax, step {step}", experiment.model, params)
-    return Checkpoint(experiment, tokenizer, params, step, source, history)
+    embedding = _embedding_of(run / EMBEDDING_FILE)
+    return Checkpoint(experiment, tokenizer, params, step, source, history, embedding)
+
+
+def _embedding_of(file: epath.Path) -> EmbeddingSettings:
+    return build(EmbeddingSettings, read_settings(file), str(file)) if file.exists() else MEAN
 
 
 def _from_elsewhere(

@@ -24,11 +24,11 @@ MODEL = ModelConfig(
 )
 
 
-def make_checkpoint(heads=bert.PRETRAINING_HEADS, history=None, **settings):
+def make_checkpoint(heads=bert.PRETRAINING_HEADS, history=None, cased=False, **settings):
     """A checkpoint with these heads; `settings` are of the model's config."""
     model = ModelConfig(**vars(MODEL) | settings)
     words = [f"word{number}" for number in range(model.vocab_size - len(SPECIAL_TOKENS))]
-    tokenizer = make_wordpiece([*SPECIAL_TOKENS, *words], WordPieceSettings(cased=False), "here")
+    tokenizer = make_wordpiece([*SPECIAL_TOKENS, *words], WordPieceSettings(cased=cased), "here")
     params = jax.device_get(bert.init_params(model, jax.random.key(0), heads))
     return Checkpoint(Config(model), tokenizer, params, 7, "made up", history or {})
 
