@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bertjax.config import ModelConfig
@@ -49,7 +50,7 @@ def fill_mask(
         raise UserError(f"no {MASK} in {text!r}: write {MASK} where a word is missing")
     places = np.zeros(1 << (len(positions) - 1).bit_length(), np.int32)  # few shapes are compiled
     places[: len(positions)] = positions
-    shares = np.asarray(_probabilities(params, config, row, places))[: len(positions)]
+    shares = np.asarray(_probabilities(params, config, row, jnp.asarray(places)))[: len(positions)]
     best = np.argsort(-shares, axis=1, kind="stable")[:, :top_k]
     return [
         [(tokenizer.id_to_token(int(index)), float(mask[index])) for index in indices]
@@ -62,7 +63,7 @@ def _probabilities(
     params: dict, config: ModelConfig, row: TextRow, positions: jax.Array
 ) -> jax.Array:
     """Float32 [positions, vocab], the rows that round the vocabulary up left out."""
-    hidden = bert.forward(params, config, *row).hidden[0, positions]
+    hidden = bert.forward(params, config, *map(jnp.asarray, row)).hidden[0, positions]
     logits = bert.mlm_logits(params, config, hidden)[:, : config.vocab_size]
     return jax.nn.softmax(logits)
 

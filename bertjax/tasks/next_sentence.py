@@ -4,6 +4,7 @@ import functools
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 
 from bertjax.config import ModelConfig
 from bertjax.model import bert
@@ -27,6 +28,6 @@ def next_sentence(
 
 @functools.partial(jax.jit, static_argnames="config")
 def _probability(params: dict, config: ModelConfig, row: TextRow) -> jax.Array:
-    hidden = bert.forward(params, config, *row).hidden  # [1, length, hidden]
+    hidden = bert.forward(params, config, *map(jnp.asarray, row)).hidden  # [1, length, hidden]
     pooled = bert.pooled(params, config, hidden[:, 0])
     return jax.nn.softmax(bert.nsp_logits(params, config, pooled)[0])[0]

