@@ -34,7 +34,8 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     modules = _read_modules(folder / _MODULES_FILE)
     file = folder / modules["Pooling"] / "config.json"
     pooling = read_settings(file)
-    text = _optional(folder / modules["Transformer"] / "sentence_bert_config.json")
+    transformer = folder / modules["Transformer"]
+    text = _optional(transformer / "sentence_bert_config.json")
     prompts = _optional(folder / "config_sentence_transformers.json")
     prompt = prompts.get("prompts", {}).get(prompts.get("default_prompt_name"), "")
     if prompt and pooling.get("include_prompt") is False:
@@ -42,7 +43,7 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     return EmbeddingSettings(
         pooling=_pooling(pooling, str(file)),
         normalize="Normalize" in modules,
-        max_length=_max_length(folder, text),
+        max_length=_max_length(transformer, text),
         prompt=prompt,
         lower_case=text.get("do_lower_case") is True,
     )
@@ -82,9 +83,9 @@ def _pooling(values: Mapping[str, Any], origin: str) -> Pooling:
     return cast(Pooling, names[0])
 
 
-def _max_length(folder: Path, text: Mapping[str, Any]) -> int | None:
+def _max_length(transformer: Path, text: Mapping[str, Any]) -> int | None:
     """Tokens of a sentence; where the encoder's settings do not say, the tokenizer's do."""
     value = text.get("max_seq_length")
     if value is None:
-        value = _optional(folder / "tokenizer_config.json").get("model_max_length")
+        value = _optional(transformer / "tokenizer_config.json").get("model_max_length")
     return int(value) if isinstance(value, int | float) and 2 < value < 1e6 else None
