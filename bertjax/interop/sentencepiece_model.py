@@ -14,7 +14,7 @@ from bertjax.protobuf import read_fields
 
 # Numbers in sentencepiece_model.proto: TrainerSpec.ModelType, ModelProto.SentencePiece.Type.
 UNIGRAM, BPE = 1, 2
-NORMAL, UNKNOWN, USER_DEFINED, UNUSED = 1, 2, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)

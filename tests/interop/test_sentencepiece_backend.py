@@ -18,6 +18,8 @@ from tests.text.test_sentencepiece import KOBERT, SPECIALS, TEXT
 HARDER_CASES = [
     *HARD_CASES,
     "▁the ▁ fox▁",
+    "the<s> x</s>the <s>",
+    "<0x0A>the<0x41><0x4<0xC3><0xA9> <0xZZ> ☃",
     "\u200b \u0301the fox \n",
     "ｶﾞｷﾞ Ａ\u0301 ㅎㅏㄴ ①Ⅷ㎏½",
     unicodedata.normalize("NFD", "Việt Nam, ǖ; 각 나라"),
@@ -61,6 +63,9 @@ def test_a_model_trained_here_cuts_hard_cases_alike(model_type, cased):
         {"normalization_rule_name": "identity"},
         {"byte_fallback": True, "vocab_size": 360},
         {"byte_fallback": True, "vocab_size": 360, "model_type": "bpe"},
+        {"control_symbols": ["<s>", "</s>", "[MASK]", "qu", "☃"]},
+        {"control_symbols": ["<s>", "</s>", "[MASK]", "qu", "☃"], "model_type": "bpe"},
+        {"byte_fallback": True, "vocab_size": 360, "add_dummy_prefix": False},
         {"add_dummy_prefix": False},
         {"remove_extra_whitespaces": False},
         {"user_defined_symbols": ["fox", "<num>"]},
@@ -106,6 +111,10 @@ def test_pieces_scores_and_rules_are_read_from_the_file():
     [
         ({"model_type": "char", "vocab_size": 60}, "its type is neither unigram nor BPE"),
         ({"treat_whitespace_as_suffix": True}, "its spaces belong to the word before"),
+        (
+            {"byte_fallback": True, "vocab_size": 360, "user_defined_symbols": ["<0x0A>the"]},
+            "pieces with <0 in them",
+        ),
         ({"model_type": "bpe", "user_defined_symbols": ["fox"]}, "symbols of its user's"),
     ],
 )
