@@ -17,6 +17,20 @@ find_python() {
     exit 2
 }
 
+make_virtual_environment() {
+    if [[ -x .venv/bin/python ]] && .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        return
+    fi
+    rm -rf .venv  # what an interrupted run left
+    local python
+    python=$(find_python)
+    if ! "$python" -m venv .venv; then
+        rm -rf .venv
+        echo "$python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2
+        exit 2
+    fi
+}
+
 prepare_environment() {
     local python version constraints wanted extra extras missing=()
     if [[ -x .venv/bin/python ]]; then
@@ -41,7 +55,7 @@ prepare_environment() {
     fi
     extras=$(IFS=,; echo "$*")
     echo "Setting up .venv with Python $version (once; a few minutes)"
-    [[ -x .venv/bin/python ]] || "$python" -m venv .venv
+    make_virtual_environment
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint "$constraints" --editable ".${extras:+[$extras]}"
     printf '%s\n' "$wanted" base "$@" > .venv/installed

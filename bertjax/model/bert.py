@@ -101,6 +101,9 @@ def forward(
 ) -> Encoded:
     """The encoder's hidden states.
 
+    Layers have reverse-mode gradients of their own, so `jax.grad` of it, also twice, and `vmap`
+    work, but `jax.jvp` and `jax.jacfwd` do not.
+
     Args:
         params: as from `init_params`.
         config: its `dropout` is applied where `dropout_key` is given.

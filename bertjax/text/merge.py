@@ -1,5 +1,7 @@
 """Chunks to shards: array_record files whose documents stand in the order of their hashes."""
 
+import errno
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +109,13 @@ def _read_records(chunks: Path, index: np.ndarray, origin: np.ndarray) -> list[b
 def _write_records(file: Path, records: list[bytes]) -> None:
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    writer = ArrayRecordWriter(str(file), WRITER_OPTIONS)
-    for record in records:
-        writer.write(record)
-    writer.close()
+    try:
+        writer = ArrayRecordWriter(str(file), WRITER_OPTIONS)
+        for record in records:
+            writer.write(record)
+        writer.close()
+    except RuntimeError as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        # as Python's own files tell it: `prepare` says what to do
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from error

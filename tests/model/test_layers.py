@@ -30,6 +30,20 @@ def check_gradients(ours, plain, *arguments: jax.Array) -> None:
         np.testing.assert_allclose(mine, theirs, atol=5e-5)
 
 
+@pytest.mark.parametrize("function", [gelu, matmul, outer_sum])
+def test_gradients_in_bfloat16_are_those_in_float32_rounded(function):
+    arguments = [normal(6, 24)] if function is gelu else [normal(24, 24), normal(24, 24, seed=1)]
+    narrow = [argument.astype(jnp.bfloat16) for argument in arguments]
+    wide = [argument.astype(jnp.float32) for argument in narrow]
+    cotangent = normal(*function(*wide).shape, seed=9).astype(jnp.bfloat16)
+    found = jax.vjp(function, *narrow)[1](cotangent)
+    expected = jax.vjp(function, *wide)[1](cotangent.astype(jnp.float32))
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.dtype == jnp.bfloat16
+        scale = float(jnp.abs(theirs).max())
+        np.testing.assert_allclose(mine.astype(jnp.float32), theirs, atol=2**-7 * scale)
+
+
 def test_gelu_is_x_times_the_normal_distribution():
     check_gradients(gelu, lambda x: jax.nn.gelu(x, approximate=False), 3 * normal(50, 7))
 
