@@ -18,7 +18,7 @@ find_python() {
 }
 
 make_virtual_environment() {
-    if [[ -x .venv/bin/python ]] && .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    if [[ -f .venv/pyvenv.cfg ]] && .venv/bin/python -m pip --version >/dev/null 2>&1; then
         return
     fi
     rm -rf .venv  # what an interrupted run left
