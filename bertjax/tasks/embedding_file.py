@@ -38,7 +38,12 @@ def check_files(source: Path, output: Path) -> int | None:
         raise UserError(f"--output {output}: is a folder; give the name of a file, such as a.npy")
     if output.exists() and source.exists() and output.samefile(source):
         raise UserError(f"--output {output}: is the input too; give another name")
-    if not os.access(output.parent, os.W_OK):
+    if output.exists() and not output.is_file():
+        raise UserError(
+            f"--output {output}: is no regular file, such as a pipe or a device; "
+            "give the name of a file, such as a.npy"
+        )
+    if not os.access(output.resolve().parent, os.W_OK):
         raise UserError(f"--output {output}: no folder {output.parent} that can be written to")
     if source.exists() and not (source.is_file() or source.is_dir()):
         return None
@@ -86,7 +91,7 @@ def embed_file(
                 counts.append(write_rows(file, blocks, config.hidden_size))
 
         try:
-            write_whole(output, write)
+            write_whole(output.resolve(), write)  # of a link, what it leads to
         except OSError as error:
             raise UserError(f"{output}: cannot be written ({error.strerror})") from error
     ((sentences, cut),) = counts

@@ -101,6 +101,28 @@ def test_an_output_that_exists_is_replaced(source, tmp_path):
     assert np.load(output).shape == (5, 36)
 
 
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(source, tmp_path):
+    (tmp_path / "inner").mkdir()
+    target, output = tmp_path / "inner" / "target.npy", tmp_path / "out.npy"
+    target.write_bytes(b"old")
+    output.symlink_to(target)
+    run(source, output)
+    assert output.is_symlink()
+    assert np.load(target).shape == (5, 36)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_output_that_is_a_pipe_or_a_device_is_refused_and_stays(linked, source, tmp_path):
+    output = pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        output = tmp_path / "out.npy"
+        output.symlink_to(pipe)
+    with pytest.raises(UserError, match="is no regular file"):
+        check_files(source, output)
+    assert pipe.is_fifo()
+
+
 def test_a_failure_on_the_way_leaves_the_old_output_and_nothing_else(source, tmp_path):
     output = tmp_path / "out.npy"
     output.write_bytes(b"old")
