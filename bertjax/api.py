@@ -204,7 +204,10 @@ def load(path: str | Path) -> Bert:
 
 
 def convert(bert: Bert, destination: str | Path, to: Literal["huggingface", "bertjax"]) -> None:
-    """Writes a checkpoint as a new folder, local or in a bucket, that appears whole or not at all.
+    """Writes a checkpoint as a new folder.
+
+    A local one appears whole or not at all. In a bucket `config.json`, without which it is no
+    checkpoint, comes last, and what was uploaded is removed if the rest cannot be.
 
     Args:
         bert: the model.

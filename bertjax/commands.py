@@ -95,7 +95,9 @@ def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
 def run_convert(parsed: argparse.Namespace, _: list[str]) -> None:
     """Writes a checkpoint in another format."""
     from bertjax.api import convert, load
+    from bertjax.interop.destination import check_destination
 
+    check_destination(parsed.destination)  # told before the weights are read
     bert = load(parsed.checkpoint)
     convert(bert, parsed.destination, parsed.to)
     _tell_source(parsed.checkpoint, bert.source)

@@ -105,6 +105,16 @@ def test_a_destination_that_holds_something_is_left_alone(small_run, published, 
     assert sorted(file.name for file in published.iterdir()) == before
 
 
+def test_the_destination_is_looked_at_before_the_weights(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert convert(tmp_path / "nowhere", tmp_path / "file" / "new", "--to", "bertjax") == 2
+    assert f"{tmp_path / 'file'} is a file" in capsys.readouterr().err
+
+
+def test_whoever_may_read_one_file_of_the_folder_may_read_all(published):
+    assert len({file.stat().st_mode for file in published.iterdir()}) == 1
+
+
 def test_a_conversion_that_fails_leaves_nothing(tmp_path):
     sound = make_checkpoint()
     params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), sound.params)

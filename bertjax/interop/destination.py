@@ -1,5 +1,7 @@
 """Writing a folder for others, local or in a bucket."""
 
+import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,21 +12,46 @@ from etils import epath
 from bertjax.errors import UserError
 from bertjax.files import write_whole
 
+_CHUNK = 16 << 20  # bytes
+_LAST = "config.json"  # by which a folder is known as a checkpoint
 
-def write_folder(path: epath.PathLike, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a local folder, which then appears at `path` whole; uploaded if remote.
+
+def check_destination(path: epath.PathLike) -> None:
+    """Refuses a destination that holds something or can be no folder, before any work.
 
     Raises:
-        UserError: something is there already, or it cannot be written.
+        UserError: it says what to do.
     """
     destination = epath.Path(path)
     try:
         if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
             raise UserError(f"{path} exists already: give the name of a new folder")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be looked at ({error.strerror or error})") from error
+    if "://" in str(path):
+        return
+    above = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise UserError(f"{path}: {above} is a file; give a folder that can be made")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"{path}: {above} cannot be written to; give another folder")
+
+
+def write_folder(path: epath.PathLike, write: Callable[[Path], None]) -> None:
+    """Lets `write` fill a local folder, which then appears at `path` whole.
+
+    To a bucket, which cannot rename, the files are uploaded, `config.json` last: without it a
+    folder is no checkpoint. What was uploaded is removed if the rest cannot be.
+
+    Raises:
+        UserError: something is there already, or it cannot be written.
+    """
+    check_destination(path)
+    try:
         if "://" in str(path):
             with tempfile.TemporaryDirectory() as local:
                 write(Path(local))
-                _upload(Path(local), destination)
+                _upload(Path(local), epath.Path(path))
         else:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_whole(Path(path), lambda temporary: _fill(temporary, write))
@@ -39,10 +66,18 @@ def _fill(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def _upload(local: Path, destination: epath.Path) -> None:
-    for file in sorted(local.rglob("*")):
-        target = destination / file.relative_to(local).as_posix()
-        if file.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
+    files = [file for file in sorted(local.rglob("*")) if file.is_file()]
+    files.sort(key=lambda file: file == local / _LAST)
+    begun: list[epath.Path] = []
+    try:
+        for file in files:
+            target = destination / file.relative_to(local).as_posix()
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
+            begun.append(target)
+            with file.open("rb") as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, _CHUNK)
+    except BaseException:
+        for target in reversed(begun):
+            with contextlib.suppress(OSError):  # the last one may not be there
+                target.unlink()
+        raise

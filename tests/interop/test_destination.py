@@ -10,7 +10,7 @@ from etils import epath
 import bertjax
 from bertjax import api
 from bertjax.errors import UserError
-from bertjax.interop.destination import write_folder
+from bertjax.interop.destination import check_destination, write_folder
 from tests.interop.checkpoints import make_checkpoint
 from tests.train.bucket import use_bucket
 
@@ -57,6 +57,46 @@ def test_what_is_there_is_never_written_over(tmp_path):
         with pytest.raises(UserError, match="exists already"):
             write_folder(path, write_two_files)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_destination_below_a_file_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file/a/b: .*/file is a file; give a folder"):
+        check_destination(tmp_path / "file" / "a" / "b")
+
+
+def write_files(folder):
+    for name in ("config.json", "model.safetensors", "vocab.txt"):
+        (folder / name).write_text(name)
+
+
+def test_the_file_that_makes_it_a_checkpoint_is_uploaded_last(bucket, monkeypatch):
+    written, plain = [], bucket.open
+
+    def tell(path, mode):
+        written.append(Path(path).name)
+        return plain(path, mode)
+
+    monkeypatch.setattr(bucket, "open", tell)
+    write_folder("gs://bucket/new", write_files)
+    assert written == ["model.safetensors", "vocab.txt", "config.json"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.txt"])
+def test_an_upload_that_fails_halfway_leaves_nothing(bucket, monkeypatch, name):
+    plain = bucket.open
+
+    def fail(path, mode):
+        file = plain(path, mode)
+        if Path(path).name == name:
+            file.close()
+            raise OSError(28, "No space left on device")
+        return file
+
+    monkeypatch.setattr(bucket, "open", fail)
+    with pytest.raises(UserError, match=r"new: cannot be written \(No space left on device\)"):
+        write_folder("gs://bucket/new", write_files)
+    assert not epath.Path("gs://bucket/new").exists()
 
 
 @pytest.mark.slow
