@@ -1,5 +1,6 @@
 """The `README.md` of a published model: what it is, how to use it, its data, training, figures."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ _AUTO_CLASSES = {  # of transformers, and the task for which the Hub lists such 
     "BertForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
     "BertModel": ("AutoModel", "feature-extraction"),
 }
+
+_TFDS_NAME = re.compile(r"tfds:[a-z]\w*(/[\w.+-]+)?(:[\w.*]+)?([@#].*)?")  # no folder
 
 
 def model_card(checkpoint: Checkpoint, name: str, architecture: str) -> str:
@@ -80,7 +83,11 @@ def _data(history: Mapping[str, Any]) -> list[str]:
 
 def _short(spec: str) -> str:
     """A source without the folders of the machine that it was on."""
-    return spec if ":" in spec else PurePath(spec).name
+    if not spec.startswith("tfds:"):
+        return PurePath(spec).name
+    if _TFDS_NAME.fullmatch(spec):
+        return spec
+    return f"tfds:{'/'.join(PurePath(spec.removeprefix('tfds:')).parts[-2:])}"  # NAME/VERSION
 
 
 def _training(checkpoint: Checkpoint) -> list[str]:
@@ -133,4 +140,4 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 def _readable(cell: Any) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
-    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell).replace("|", r"\|")
