@@ -148,6 +148,31 @@ def test_the_model_and_the_step_load_where_all_but_jax_flax_optax_and_numpy_is_b
     assert result.returncode == 0, result.stderr
 
 
+WITHOUT_OTHERS = """
+import sys
+
+for name in ("torch", "transformers", "tensorflow", "sentence_transformers"):
+    sys.modules[name] = None  # its import fails as if it were not installed
+
+import bertjax
+
+google = bertjax.load(sys.argv[1])
+google.save_huggingface(sys.argv[2])
+for bert in (google, bertjax.load(sys.argv[2])):
+    bert.apply([[2, 3]])
+    print(*bert.embed(["a text"])[0])
+"""
+
+
+@pytest.mark.slow
+def test_checkpoints_come_in_and_go_out_where_the_other_libraries_are_blocked(tmp_path):
+    google = ROOT / "tests" / "fixtures" / "google" / "pretrained"
+    result = run(WITHOUT_OTHERS, str(google), str(tmp_path / "model"))
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first == second
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_the_model_and_the_step_name_no_library_but_jax_flax_optax_and_numpy(module):
     outside = {name.split(".")[0] for name in reachable_imports(module)} - {"bertjax"}
