@@ -77,9 +77,9 @@ def open_google(path: epath.PathLike) -> Imported:
             read = functools.partial(read_tensor, bundle, name)
             shape = bundle.entries[name].shape
             tensors[place] = Tensor(name, shape, read, transposed=place == _TRANSPOSED)
-    params, absent = assemble(config, tensors, str(prefix), variable_name)
+    params = assemble(config, tensors, str(prefix), variable_name)
     step, notes = _rest(bundle, {tensor.name for tensor in tensors.values()})
-    return Imported(config, params, absent, step, notes)
+    return Imported(config, params, step, notes)
 
 
 def find_prefix(path: epath.PathLike) -> epath.Path:

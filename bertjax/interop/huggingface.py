@@ -58,8 +58,8 @@ def open_huggingface(folder: Path) -> Imported:
         placed = _place(tensors, config, architecture)
         _refuse_headless(placed, architecture, str(folder))
         notes = _unused(tensors, placed, str(folder))
-        params, absent = assemble(config, placed, str(folder), tensor_name)
-    return Imported(config, params, absent, 0, notes)
+        params = assemble(config, placed, str(folder), tensor_name)
+    return Imported(config, params, 0, notes)
 
 
 def _architecture(settings: Mapping[str, Any], origin: str) -> str:

@@ -40,14 +40,12 @@ class Imported:
     Attributes:
         config: the encoder, its vocabulary size set.
         params: as `assemble` returns them.
-        absent: names of the heads that it does not have.
         step: how many training steps the weights have seen; 0 where it is not said.
         notes: what was left out, one line each.
     """
 
     config: ModelConfig
     params: dict[str, Any]
-    absent: tuple[str, ...]
     step: int
     notes: tuple[str, ...]
 
@@ -57,7 +55,7 @@ def assemble(
     tensors: Mapping[str, Tensor],
     origin: str,
     name: Callable[[str], str] = str,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> dict[str, Any]:
     """Reads the tensors into the tree that `bertjax.model.bert` takes.
 
     Every name and shape is checked before the first byte is read.
@@ -70,7 +68,7 @@ def assemble(
 
     Returns:
         float32 weights, zeros in the vocabulary's added rows, of the encoder and of those heads of
-        which there is a tensor; and the names of the heads of pretraining that are absent.
+        which there is a tensor.
 
     Raises:
         UserError: a tensor is missing, of the wrong shape, no floating-point numbers, or not
@@ -89,7 +87,7 @@ def assemble(
             array = np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
         *parents, leaf = path.split("/")
         functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, params)[leaf] = array
-    return params, tuple(head for head in bert.PRETRAINING_HEADS if head not in parts)
+    return params
 
 
 def expected_shapes(

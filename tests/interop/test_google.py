@@ -67,7 +67,7 @@ def test_the_step_is_read_and_the_optimizer_is_skipped_and_counted():
 
 def test_a_checkpoint_without_slots_and_step_has_nothing_to_say(write):
     found = open_google(write(WEIGHTS))
-    assert (found.step, found.notes, found.absent) == (0, ("read from bert_model.ckpt",), ())
+    assert (found.step, found.notes) == (0, ("read from bert_model.ckpt",))
 
 
 def test_float16_weights_open(write):
@@ -79,15 +79,15 @@ def test_float16_weights_open(write):
 @pytest.mark.parametrize(
     ("left_out", "absent"),
     [
-        ("cls/seq_relationship", ("nsp_head",)),
-        ("cls/", ("mlm_head", "nsp_head")),
-        ("bert/pooler", ("pooler",)),
+        ("cls/seq_relationship", {"nsp_head"}),
+        ("cls/", {"mlm_head", "nsp_head"}),
+        ("bert/pooler", {"pooler"}),
     ],
 )
 def test_heads_may_be_absent(write, left_out, absent):
     kept = {name: array for name, array in WEIGHTS.items() if not name.startswith(left_out)}
     found, whole = open_google(write(kept)), open_google(FOLDER)
-    assert found.absent == absent
+    assert whole.params.keys() - found.params.keys() == absent
     jax.tree.map(np.testing.assert_array_equal, found.params["layers"], whole.params["layers"])
 
 
