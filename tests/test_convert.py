@@ -115,6 +115,12 @@ def test_whoever_may_read_one_file_of_the_folder_may_read_all(published):
     assert len({file.stat().st_mode for file in published.iterdir()}) == 1
 
 
+@pytest.mark.parametrize("head", ["mlm_head", "tagging_head", "span_head"])
+def test_a_pooler_that_the_class_has_no_place_for_is_kept(tmp_path, head):
+    folder = write_folder(tmp_path / "model", ("pooler", head))
+    assert {"pooler", head} <= bertjax.load(folder).params.keys()
+
+
 def test_a_conversion_that_fails_leaves_nothing(tmp_path):
     sound = make_checkpoint()
     params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), sound.params)

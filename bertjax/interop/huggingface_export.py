@@ -83,7 +83,8 @@ def _tensors(
     config: ModelConfig, params: Mapping[str, Any], architecture: str
 ) -> dict[str, np.ndarray]:
     """The arrays by the names that the class stores them under."""
-    kept = {"embeddings", "layers", *ARCHITECTURES[architecture]}
+    # A pooler beside a class that has none does no harm there: AutoModel and bertjax use it.
+    kept = {"embeddings", "layers", "pooler", *ARCHITECTURES[architecture]}
     if surplus := [name for name in params if name not in kept]:
         _log.warning("left out: %s, for which %s has no place", ", ".join(surplus), architecture)
     parts = {name: part for name, part in params.items() if name in kept}
