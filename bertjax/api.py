@@ -14,6 +14,7 @@ import numpy as np
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
+from bertjax.files import located
 from bertjax.interop.checkpoint import Checkpoint
 from bertjax.interop.destination import write_folder
 from bertjax.interop.huggingface_export import write_huggingface
@@ -218,11 +219,13 @@ def convert(bert: Bert, destination: str | Path, to: Literal["huggingface", "ber
     Raises:
         UserError: something is there, or it cannot be written.
     """
+    place = located(destination, "destination")
+    if str(place) == str(Path.cwd()):  # a folder that is replaced is no longer the one we are in
+        raise UserError(f"{destination} is the folder that you are in: give the name of a new one")
     if to == "bertjax":
-        write_folder(destination, lambda folder: write_run(folder, bert))
+        write_folder(place, lambda folder: write_run(folder, bert))
     else:
-        name = Path(destination).name
-        write_folder(destination, lambda folder: write_huggingface(folder, bert, name))
+        write_folder(place, lambda folder: write_huggingface(folder, bert, place.name))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "attention"))

@@ -8,9 +8,12 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertjax.errors import UserError
+
+if TYPE_CHECKING:
+    from etils import epath
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -27,6 +30,31 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
+    """A path that the user gave, absolute if it is local, so that it has a name and parents.
+
+    Args:
+        path: local, mounted or remote.
+        told: what it is, for messages.
+
+    Raises:
+        UserError: it is empty, or in a bucket that this installation cannot read.
+    """
+    from etils import epath
+
+    if not str(path):
+        raise UserError(f"the path of the {told} is empty")
+    if "://" not in str(path):
+        return epath.Path(Path(path).absolute())
+    place = epath.Path(path)
+    try:
+        place.exists()  # loads what the scheme needs
+    except ImportError as error:
+        needed = "pip install 'bertjax[gcs]'" if str(path).startswith("gs://") else str(error)
+        raise UserError(f"{path}: this kind of storage needs another package: {needed}") from error
+    return place
 
 
 def sha256_of(file: Path) -> str:

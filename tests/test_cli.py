@@ -84,6 +84,35 @@ def test_a_bucket_is_refused_with_the_commands_that_bring_it_here(arguments, cop
     assert f"(gcloud storage {copy}" in message
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fill-mask", "gs://bucket/model", "a [MASK]"],
+        ["convert", "gs://bucket/model", "here", "--to", "bertjax"],
+        ["pretrain", "tiny", "--data", "data", "--run", "gs://bucket/run"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_bucket_without_its_package_is_told(arguments, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # importing it fails
+    assert "pip install 'bertjax[gcs]'" in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fill-mask", "", "a [MASK]"],
+        ["convert", "", "here", "--to", "bertjax"],
+        ["pretrain", "tiny", "--data", "data", "--run", ""],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_empty_path_is_told(arguments, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert "is empty" in refused(capsys, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_installed_command_and_the_module_are_the_same():
     module = subprocess.run(
         [sys.executable, "-m", "bertjax", "--help"], capture_output=True, text=True, check=True

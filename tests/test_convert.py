@@ -121,6 +121,23 @@ def test_a_pooler_that_the_class_has_no_place_for_is_kept(tmp_path, head):
     assert {"pooler", head} <= bertjax.load(folder).params.keys()
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "the path of the destination is empty"),
+        (".", ". is the folder that you are in"),
+        ("..", "exists already"),
+        ("/", "/ exists already"),
+    ],
+)
+def test_a_destination_without_a_name_is_told(tmp_path, monkeypatch, path, message):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError, match=message):
+        api.convert(bertjax.Bert(**vars(make_checkpoint())), path, "bertjax")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
 def test_a_conversion_that_fails_leaves_nothing(tmp_path):
     sound = make_checkpoint()
     params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), sound.params)

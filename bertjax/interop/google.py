@@ -92,7 +92,7 @@ def find_prefix(path: epath.PathLike) -> epath.Path:
         UserError: there is none, or several that are not steps of one training.
     """
     path = epath.Path(path)
-    if path.with_name(f"{path.name}.index").exists():
+    if epath.Path(f"{path}.index").exists():
         return path
     names = sorted(file.name.removesuffix(".index") for file in path.glob("*.index"))
     latest = path / "checkpoint"

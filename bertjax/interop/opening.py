@@ -13,6 +13,7 @@ from etils import epath
 
 from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json
 from bertjax.errors import UserError
+from bertjax.files import located
 from bertjax.interop.bert_config import read_settings
 from bertjax.interop.checkpoint import Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".spiece")  # of all that is read
 _BATCH_SIZE = 32  # rows, where somebody else's model is evaluated
-_PADDED = 128  # a vocabulary rounded up to a multiple of at most this has fewer rows of padding
+_MULTIPLES = (8, 16, 32, 64, 128)  # to one of these, a vocabulary may be rounded up in the weights
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -43,11 +44,12 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         UserError: nothing there, no checkpoint, one of another architecture, or one that is
             incomplete or damaged.
     """
-    folder = epath.Path(path)
+    folder = located(path, "checkpoint")
     if _is_google(folder):
+        opened = open_google(folder)
         with _local(find_prefix(folder).parent) as local:
             tokenizer = load_tokenizer(local)
-        return _from_elsewhere(open_google(folder), tokenizer, "Google", str(path))
+        return _from_elsewhere(opened, tokenizer, "Google", str(path))
     if not folder.exists():
         raise UserError(f"no checkpoint at {path}: no such folder")
     if not folder.is_dir():
@@ -62,14 +64,16 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         )
     with _local(folder) as local:
         embedding, inner = read_embedding_settings(local), Path(_transformer(epath.Path(local)))
-        tokenizer = load_tokenizer(inner)
-        found = _from_elsewhere(open_huggingface(inner), tokenizer, "Hugging Face", str(path))
+        opened = open_huggingface(
+            inner
+        )  # before the tokenizer, which may be another architecture's
+        found = _from_elsewhere(opened, load_tokenizer(inner), "Hugging Face", str(path))
         return dataclasses.replace(found, embedding=embedding)
 
 
 def _is_google(folder: epath.Path) -> bool:
     """Whether it is a prefix, or a folder with TensorFlow's files and not Hugging Face's."""
-    if folder.with_name(f"{folder.name}.index").exists():
+    if epath.Path(f"{folder}.index").exists():
         return True
     if not folder.is_dir() or any((folder / name).exists() for name in WEIGHT_FILES):
         return False
@@ -134,13 +138,12 @@ def _without_padding(
 ) -> tuple[ModelConfig, dict[str, Any], int]:
     """The model with exactly the tokenizer's vocabulary, and how many rows that took away.
 
-    Some vocabularies are rounded up to a multiple of 8 or more in the weights; those rows stand for
-    no piece. Any other difference is refused.
+    The rows that round a vocabulary up stand for no piece. Any other difference is refused.
     """
     rows, pieces = imported.config.vocab_size or 0, tokenizer.vocab_size
     if rows == pieces:
         return imported.config, imported.params, 0
-    if not (rows % 8 == 0 and 0 < rows - pieces < _PADDED):
+    if rows not in {-(-pieces // multiple) * multiple for multiple in _MULTIPLES}:
         raise UserError(
             f"{origin}: its tokenizer has {pieces} pieces, its weights are for {rows}: "
             "the tokenizer belongs to another model"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,11 @@ def read_lines(path: Path) -> list[str]:
 
 
 def has_capitals(tokens: Iterable[str]) -> bool:
-    """Whether a vocabulary looks cased."""
-    return any(token != token.lower() for token in tokens if not token.startswith("["))
+    """Whether a vocabulary looks cased.
+
+    Told by A to Z alone: an uncased one may hold other signs that have a lower case.
+    """
+    return any(re.search("[A-Z]", token) for token in tokens if not token.startswith("["))
 
 
 def refuse_other_case(is_cased: bool, cased: bool | None, path: Path) -> None:

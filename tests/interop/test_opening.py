@@ -8,10 +8,13 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+import tokenizers
 
 from bertjax.cli import main
+from bertjax.errors import UserError
 from bertjax.interop.native_export import write_run
 from bertjax.interop.opening import open_checkpoint
+from tests.interop.bundles import write_bundle
 from tests.interop.checkpoints import (
     MODEL,
     change_settings,
@@ -71,13 +74,13 @@ def test_the_bert_of_an_old_sentence_transformers_folder_is_found(tmp_path):
     assert found.embedding.pooling == "cls"
 
 
-@pytest.mark.parametrize("lines", [40, 48])
+@pytest.mark.parametrize("lines", [40, 60])
 def test_rows_that_only_round_the_vocabulary_up_are_dropped_and_counted(tmp_path, lines):
-    folder = write_folder(tmp_path / "model", vocab_size=56)
+    folder = write_folder(tmp_path / "model", vocab_size=64)
     before = open_checkpoint(folder)
     cut_vocabulary(folder, lines)
     found = open_checkpoint(folder)
-    assert f"{56 - lines} rows of padding dropped" in found.source
+    assert f"{64 - lines} rows of padding dropped" in found.source
     assert found.config.vocab_size == lines
     for part, name in (("embeddings", "token"), ("mlm_head", "bias")):
         array = np.asarray(found.params[part][name])
@@ -157,6 +160,7 @@ BAD = {
     "a missing tensor": (tensor(INNER, None), f"{INNER} is missing"),
     "a missing head": (setting(architectures=["BertForQuestionAnswering"]), "its span_head"),
     "tokenizer too small": (lambda folder: cut_vocabulary(folder, 44), "44 pieces"),
+    "tokenizer of other rounding": (lambda folder: cut_vocabulary(folder, 33), "33 pieces"),
     "tokenizer too large": (lengthen_vocabulary, "has 51 pieces, its weights are for 50"),
     "nan": (tensor(INNER, NAN), f"{INNER} holds NaN or infinity"),
     "infinity": (tensor(INNER, np.where(NAN, np.inf, 0).astype(np.float16)), "NaN or infinity"),
@@ -190,6 +194,90 @@ def test_what_cannot_be_opened_is_told_in_one_line_and_status_2(folder, capsys, 
     (line,) = capsys.readouterr().err.splitlines()
     assert str(folder) in line
     assert message in line
+
+
+def with_tokenizer(folder, **files):
+    """Replaces BERT's tokenizer by that of another architecture, and its settings."""
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_text(content)
+
+
+def byte_level():
+    """A tokenizer.json such as GPT-2's and RoBERTa's, without pieces that mark words."""
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    ids = {letter: number for number, letter in enumerate(["<s>", "</s>", *letters])}
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE(ids, []))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel()
+    return backend.to_str()
+
+
+@pytest.mark.parametrize(
+    ("model_type", "files"),
+    [
+        ("roberta", {"vocab_json": '{"<s>": 0, "a": 1}', "merges_txt": "#version: 0.2\n"}),
+        ("gpt2", {"tokenizer_json": byte_level()}),
+    ],
+)
+def test_another_architecture_is_named_whatever_its_tokenizer(folder, model_type, files):
+    with_tokenizer(folder, **files)
+    change_settings(folder, model_type=model_type)
+    with pytest.raises(UserError, match=f"a model of type {model_type} .*, not a BERT"):
+        open_checkpoint(folder)
+
+
+def test_a_pickle_is_named_whatever_the_tokenizer(folder):
+    with_tokenizer(folder, vocab_json="{}", merges_txt="")
+    only_a_pickle(folder)
+    with pytest.raises(UserError, match="alone, a pickle"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("variable", "architecture"),
+    [
+        ("bert/encoder/embedding_hidden_mapping_in/kernel", "ALBERT"),
+        ("electra/embeddings/word_embeddings", "ELECTRA"),
+    ],
+)
+def test_another_architecture_of_google_is_named_without_a_tokenizer(
+    tmp_path, variable, architecture
+):
+    shutil.copy(GOOGLE / "bert_config.json", tmp_path)
+    write_bundle(tmp_path / "model.ckpt-best", {variable: np.zeros((2, 2), np.float32)})
+    with pytest.raises(UserError, match=f"a checkpoint of {architecture}"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "the path of the checkpoint is empty"),
+        (".", ". is not a checkpoint"),
+        ("/", "/ is not a checkpoint"),
+        ("..", ".. is not a checkpoint"),
+    ],
+)
+def test_a_path_without_a_name_is_told(tmp_path, monkeypatch, path, message):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError) as caught:
+        open_checkpoint(path)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_folder_that_one_is_in_opens(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    assert open_checkpoint(".").source.startswith("Hugging Face")
+    (tmp_path / "run").mkdir()
+    write_run(tmp_path / "run", make_checkpoint())
+    monkeypatch.chdir(tmp_path / "run" / "checkpoints" / "7")
+    assert open_checkpoint(".").step == 7
+    shutil.copytree(GOOGLE, tmp_path / "google")
+    monkeypatch.chdir(tmp_path / "google")
+    for path in (".", "model.ckpt-1000000"):
+        assert open_checkpoint(path).step == 1_000_000
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_special_tokens_of_other_names_are_read(tmp_path, place):
     [
         (["dog"], None, None, False),
         (["dog", "Dog"], None, None, True),
+        (["dog", "\u00c9", "\u2126"], None, None, False),
         (["dog"], None, True, True),
         (["dog"], {"do_lower_case": False}, None, True),
         (["dog", "Dog"], {"do_lower_case": True}, None, False),
