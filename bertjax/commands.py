@@ -43,10 +43,12 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
         from bertjax.api import load
 
         bert = load(parsed.init)
-        return InitialWeights(bert.params, bert.config, bert.tokenizer.digest, bert.source)
+        name = Path(parsed.init).absolute().name  # without the folders above it on this machine
+        source = f"{name} ({bert.source})"
+        return InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
 
     join_processes()
-    pretrain(config, parsed.data, parsed.folder, initial if parsed.init else None)
+    pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
 
 
 def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:

@@ -87,9 +87,17 @@ def test_training_starts_from_a_hugging_face_folder_without_heads(small_run, tmp
     run = ["--data", str(small_run / "data"), "--run", str(tmp_path / "run")]
     assert main(["pretrain", "tiny", *run, "--init", str(folder), *OPTIONS]) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "starting" in line]
-    assert "from Hugging Face: 2 layers of 16, no heads" in line
-    assert line.endswith("new, at random: mlm_head, nsp_head, pooler")
+    source = "encoder (Hugging Face: 2 layers of 16, no heads)"
+    assert f"starting from {source}; new, at random: mlm_head, nsp_head, pooler" in line
     assert bertjax.load(tmp_path / "run").step == 2
+    again = ["--train.steps=3", "--init", "nowhere"]
+    assert main(["pretrain", "tiny", *run, *OPTIONS, *again]) == 0
+    assert "goes on from its step 2; --init is not used" in capsys.readouterr().err
+    assert convert(tmp_path / "run", tmp_path / "out", "--to", "huggingface") == 0
+    assert (
+        f"Pretrained with bertjax, started from {source}."
+        in (tmp_path / "out" / "README.md").read_text()
+    )
 
 
 def test_training_from_another_encoder_names_the_options(small_run, published, tmp_path, capsys):

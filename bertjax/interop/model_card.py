@@ -109,8 +109,9 @@ def _training(checkpoint: Checkpoint) -> list[str]:
         for part in phases(experiment)
     ]
     names = ("steps of the phase", "length", "rows per batch", "learning rate", "warmup steps")
+    origin = history.get("facts", {}).get("started_from")
     return [
-        "Pretrained with bertjax.",
+        f"Pretrained with bertjax{f', started from {origin}' if origin else ''}.",
         "",
         *_table(("setting", "value"), rows),
         "",

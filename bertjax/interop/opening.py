@@ -64,9 +64,7 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         )
     with _local(folder) as local:
         embedding, inner = read_embedding_settings(local), Path(_transformer(epath.Path(local)))
-        opened = open_huggingface(
-            inner
-        )  # before the tokenizer, which may be another architecture's
+        opened = open_huggingface(inner)  # first: the tokenizer may be another architecture's
         found = _from_elsewhere(opened, load_tokenizer(inner), "Hugging Face", str(path))
         return dataclasses.replace(found, embedding=embedding)
 

@@ -1,13 +1,19 @@
-"""Starting from given weights: whether they fit, which heads are made new, which are left out."""
+"""Starting from given weights: whether they fit, which heads are made new, which are left out.
 
+A run keeps in `initial.json` what it was started from.
+"""
+
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+from etils import epath
 
 from bertjax.config import Config, ModelConfig
 from bertjax.errors import UserError
+from bertjax.train.run_folder import write_file
 from bertjax.train.state import named_key
 
 # What the weights were trained for; vocabulary and tokenizer are compared by the digest.
@@ -21,6 +27,9 @@ _DECISIVE = (
     "activation",
     "layer_norm_epsilon",
 )
+
+
+_FILE = "initial.json"
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,41 @@ def complete_params(
         + (f"; left out: {', '.join(left)}" if left else "")
     )
     return {name: fresh.get(name, initial.params.get(name)) for name in wanted}
+
+
+def record_source(run: epath.Path, source: str) -> dict[str, str]:
+    """Keeps in a run what it is started from, and returns it as `recorded_source` does."""
+    known = {"started_from": source}
+    if jax.process_index() == 0:
+        write_file(run / _FILE, f"{json.dumps(known)}\n".encode())
+    return known
+
+
+def recorded_source(
+    run: epath.Path, given: bool, step: int | None, tell: Callable[[str], None]
+) -> dict[str, str]:
+    """`started_from` of a run that was started from given weights; otherwise nothing.
+
+    Args:
+        run: the run's folder.
+        given: whether weights to start from are given now.
+        step: the run's last checkpoint; None: it has none.
+        tell: takes the line that says that the given weights are not used.
+
+    Raises:
+        UserError: it was started from weights, which it needs again as it has no checkpoint yet.
+    """
+    if given and step is not None:
+        tell(f"{run} goes on from its step {step}; --init is not used")
+    if not (run / _FILE).exists():
+        return {}
+    known = json.loads((run / _FILE).read_bytes())
+    if step is None and not given:
+        raise UserError(
+            f"{run} was started with --init, from {known['started_from']}, and has no checkpoint "
+            "yet: give --init again, or start another run"
+        )
+    return known
 
 
 def _refuse_other_encoder(found: ModelConfig, asked: ModelConfig) -> None:

@@ -15,11 +15,17 @@ from etils import epath
 from bertjax.config import Config, validate
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
+from bertjax.files import located
 from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.batches import PlacedValidation, TrainingBatches, validation_shortage
 from bertjax.train.checkpoint import Checkpoints
-from bertjax.train.initial import InitialWeights, complete_params
+from bertjax.train.initial import (
+    InitialWeights,
+    complete_params,
+    record_source,
+    recorded_source,
+)
 from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_batches
@@ -57,6 +63,7 @@ def pretrain(
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     join_processes()
+    located(run, "run folder")
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
     if tokenizer.digest != manifest["tokenizer"]["digest"]:
         raise UserError(
@@ -91,14 +98,20 @@ def _train(
         validation = ()
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     objective = mlm_nsp_objective(config, table, batches, validation)
+    facts = {"parameters": count_parameters(config.model), "corpora": _corpora(manifest)}
 
     def initial_params() -> Any:
         assert initial is not None
-        return complete_params(initial(), config, objective.init, tokenizer.digest, _tell)
+        given = initial()
+        params = complete_params(given, config, objective.init, tokenizer.digest, _tell)
+        facts.update(record_source(epath.Path(run), given.source))  # known before a checkpoint is
+        return params
 
     folder = epath.Path(run) / "checkpoints"
     with contextlib.closing(Checkpoints(folder, config.train.keep_checkpoints)) as checkpoints:
-        save_tokenizer(tokenizer, epath.Path(run) / "tokenizer", bool(list_steps(folder)))
+        step = max(list_steps(folder), default=None)
+        facts |= recorded_source(epath.Path(run), initial is not None, step, _tell)
+        save_tokenizer(tokenizer, epath.Path(run) / "tokenizer", step is not None)
         return fit(
             objective,
             config,
@@ -108,7 +121,7 @@ def _train(
             stream=batches.stream,
             flops=step_flops(config),
             identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
-            facts={"parameters": count_parameters(config.model), "corpora": _corpora(manifest)},
+            facts=facts,
         )
 
 

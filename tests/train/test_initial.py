@@ -6,11 +6,17 @@ import functools
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from bertjax.config import Config, ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
-from bertjax.train.initial import InitialWeights, complete_params
+from bertjax.train.initial import (
+    InitialWeights,
+    complete_params,
+    record_source,
+    recorded_source,
+)
 
 MODEL = ModelConfig(
     num_layers=1, hidden_size=8, num_heads=2, intermediate_size=12, vocab_size=20, max_length=16
@@ -50,6 +56,19 @@ def test_another_encoder_is_refused_with_the_options_that_describe_it():
     with pytest.raises(UserError) as caught:
         complete(weights([], other))
     assert str(caught.value).endswith("add --model.num_layers=2 --model.activation=relu")
+
+
+def test_a_run_that_was_started_from_weights_and_has_no_checkpoint_needs_them_again(tmp_path):
+    run, told = epath.Path(tmp_path), []
+    assert recorded_source(run, given=True, step=None, tell=told.append) == {}
+    known = record_source(run, "weights of somebody")
+    with pytest.raises(UserError, match="from weights of somebody, and has no checkpoint yet"):
+        recorded_source(run, given=False, step=None, tell=told.append)
+    assert recorded_source(run, given=True, step=None, tell=told.append) == known
+    assert recorded_source(run, given=False, step=5, tell=told.append) == known
+    assert told == []
+    assert recorded_source(run, given=True, step=5, tell=told.append) == known
+    assert told == [f"{run} goes on from its step 5; --init is not used"]
 
 
 def test_another_tokenizer_is_refused():
