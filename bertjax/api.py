@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -25,6 +25,7 @@ from bertjax.tasks import embedding as sentence_embedding
 from bertjax.tasks import fill_mask as cloze
 from bertjax.tasks import next_sentence as following
 from bertjax.tasks.embedding import EmbeddingSettings, Pooling
+from bertjax.tasks.encoder_inputs import encoder_inputs
 
 _log = logging.getLogger(__name__)
 
@@ -70,27 +71,20 @@ class Bert(Checkpoint):
         """Runs the encoder and its heads in float32, without dropout.
 
         Args:
-            token_ids: integers [batch, length], special tokens included.
+            token_ids: whole numbers [batch, length], special tokens included.
             segment_ids: 0 for A and 1 for B [batch, length]; default all 0.
-            attention_mask: 1 for text, 0 for padding at the end [batch, length]; default all 1.
+            attention_mask: 1 or True for text, 0 or False for padding at the end [batch, length];
+                default all 1.
             pair_ids: instead of `attention_mask`, which packed pair a position belongs to, 1, 2,
                 ...; 0 for padding [batch, length].
             attention: return the attention probabilities too.
 
         Raises:
-            UserError: shapes that differ, ids outside the vocabulary, or rows longer than the
-                model's positions.
+            UserError: shapes that differ, ids that are no whole numbers or outside the vocabulary,
+                rows longer than the model's positions, or both a mask and pair ids.
         """
-        token_ids = np.asarray(token_ids, np.int32)
-        if pair_ids is None:
-            pair_ids = np.ones_like(token_ids) if attention_mask is None else attention_mask
-            if np.any(np.diff(pair_ids) > 0):
-                raise UserError("attention_mask: padding must stand at the end of a row")
-        pair_ids = np.asarray(pair_ids, np.int32)
-        segment_ids = np.zeros_like(token_ids) if segment_ids is None else segment_ids
-        segment_ids = np.asarray(segment_ids, np.int32)
-        self._check(token_ids, segment_ids, pair_ids)
-        return _apply(self.params, token_ids, segment_ids, pair_ids, self.config, attention)
+        row = encoder_inputs(self.config, token_ids, segment_ids, attention_mask, pair_ids)
+        return _apply(self.params, *row, self.config, attention)
 
     def fill_mask(
         self, text: str, top_k: int = 5, *, second: str | None = None
@@ -104,9 +98,10 @@ class Bert(Checkpoint):
 
         Raises:
             UserError: no `[MASK]`, `top_k` below 1 or above the vocabulary, a text longer than the
-                model's positions, or a model without the head.
+                model's positions or not valid Unicode, or a model without the head.
         """
         self._require("mlm_head", "tells no masked words")
+        _check_texts(text, *([] if second is None else [second]))
         return cloze.fill_mask(self.params, self.config, self.tokenizer, text, top_k, second)
 
     def next_sentence(self, first: str, second: str) -> float:
@@ -117,9 +112,10 @@ class Bert(Checkpoint):
                 head.
         """
         self._require("nsp_head", "tells no next sentence")
+        _check_texts(first, second)
         return following.next_sentence(self.params, self.config, self.tokenizer, first, second)
 
-    def embed(self, sentences: Sequence[str], pooling: str | None = None) -> np.ndarray:
+    def embed(self, sentences: Iterable[str], pooling: str | None = None) -> np.ndarray:
         """One vector per sentence, in order: float32 [sentences, hidden].
 
         A sentence longer than the model takes is cut; how many were is logged as a warning.
@@ -130,10 +126,12 @@ class Bert(Checkpoint):
                 None for the checkpoint's own. Normalization, where the checkpoint says so, stays.
 
         Raises:
-            UserError: another pooling, or something else than a list of texts.
+            UserError: another pooling, or something else than texts in valid Unicode.
         """
-        if isinstance(sentences, str) or not all(isinstance(text, str) for text in sentences):
+        if isinstance(sentences, str) or not isinstance(sentences, Iterable):
             raise UserError("embed takes a list of texts")
+        sentences = list(sentences)
+        _check_texts(*sentences)
         settings = self.embedding_settings(pooling)
         found = sentence_embedding.embed_all(
             self.params, self.config, self.tokenizer, sentences, settings
@@ -171,23 +169,18 @@ class Bert(Checkpoint):
         if head not in self.params:
             raise UserError(f"without {head} the model {consequence}: {self.source}")
 
-    def _check(self, token_ids: np.ndarray, segment_ids: np.ndarray, pair_ids: np.ndarray) -> None:
-        if token_ids.ndim != 2 or not token_ids.shape == segment_ids.shape == pair_ids.shape:
+
+def _check_texts(*texts: Any) -> None:
+    """Raises UserError for what is no text, or half of a character that UTF-16 writes as two."""
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise UserError(f"text {number} of {len(texts)} is no text but {type(text).__name__}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
             raise UserError(
-                "token_ids, segment_ids and attention_mask must share one shape [batch, length]; "
-                f"found {token_ids.shape}, {segment_ids.shape}, {pair_ids.shape}"
-            )
-        if token_ids.shape[1] > self.config.max_length:
-            raise UserError(
-                f"rows of {token_ids.shape[1]} tokens do not fit the model's "
-                f"{self.config.max_length} positions: cut them"
-            )
-        for name, ids, size in (
-            ("token_ids", token_ids, self.config.vocab_size or 0),
-            ("segment_ids", segment_ids, self.config.num_segments),
-        ):
-            if ids.size and not 0 <= ids.min() <= ids.max() < size:
-                raise UserError(f"{name} must lie between 0 and {size - 1}; found {ids.max()}")
+                f"text {number} of {len(texts)} is not valid Unicode at character {error.start}"
+            ) from error
 
 
 def load(path: str | Path) -> Bert:
@@ -220,8 +213,6 @@ def convert(bert: Bert, destination: str | Path, to: Literal["huggingface", "ber
         UserError: something is there, or it cannot be written.
     """
     place = located(destination, "destination")
-    if str(place) == str(Path.cwd()):  # a folder that is replaced is no longer the one we are in
-        raise UserError(f"{destination} is the folder that you are in: give the name of a new one")
     if to == "bertjax":
         write_folder(place, lambda folder: write_run(folder, bert))
     else:

@@ -55,6 +55,11 @@ def test_packed_pairs_do_not_see_each_other(bert):
     np.testing.assert_allclose(out.hidden_states[-1][:, 6:], alone.hidden_states[-1], atol=1e-5)
 
 
+def test_embed_takes_texts_that_are_made_one_by_one(bert):
+    texts = [text_of(bert, 3), text_of(bert, 5)]
+    np.testing.assert_array_equal(bert.embed(text for text in texts), bert.embed(texts))
+
+
 def test_fill_mask_gives_probabilities_in_order_for_every_mask(bert):
     masks = bert.fill_mask(f"{text_of(bert, 3)} [MASK] and [MASK]", top_k=4)
     assert len(masks) == 2
@@ -121,18 +126,23 @@ def test_embed_writes_what_the_api_returns(small_run, bert, capsys, tmp_path):
     ("call", "message"),
     [
         (lambda bert: bert.embed("one text"), "embed takes a list of texts"),
-        (lambda bert: bert.embed(["one", None]), "embed takes a list of texts"),
+        (lambda bert: bert.embed(None), "embed takes a list of texts"),
+        (lambda bert: bert.embed(["one", None]), "text 2 of 2 is no text but NoneType"),
+        (
+            lambda bert: bert.embed(["one \ud800"]),
+            "1 of 1 is not valid Unicode at character 4",
+        ),
+        (lambda bert: bert.fill_mask("[MASK] \udfff"), "not valid Unicode at character 7"),
+        (
+            lambda bert: bert.fill_mask("[MASK]", second="\ud800"),
+            "text 2 of 2 is not valid Unicode",
+        ),
+        (lambda bert: bert.next_sentence("one", "\udc80"), "text 2 of 2 is not valid Unicode"),
         (lambda bert: bert.embed(["one"], pooling="sum"), "unknown pooling 'sum': choose one of"),
         (lambda bert: bert.next_sentence(text_of(bert, 80), "."), "the model takes 64"),
         (lambda bert: bert.fill_mask("nothing to fill"), "write [MASK]"),
         (lambda bert: bert.fill_mask("[MASK]", top_k=0), "top_k=0"),
         (lambda bert: bert.fill_mask(text_of(bert, 80) + "[MASK]"), "the model takes 64"),
-        (lambda bert: bert.apply(np.zeros((1, 65))), "do not fit the model's 64 positions"),
-        (lambda bert: bert.apply([[10**6]]), "token_ids must lie between 0 and"),
-        (lambda bert: bert.apply([[-1]]), "token_ids must lie between 0 and"),
-        (lambda bert: bert.apply([[1]], [[2]]), "segment_ids must lie between 0 and 1"),
-        (lambda bert: bert.apply([[1, 2]], [[0]]), "must share one shape"),
-        (lambda bert: bert.apply([[1, 2]], attention_mask=[[0, 1]]), "padding must stand at the"),
     ],
 )
 def test_input_that_the_model_cannot_take_is_refused(bert, call, message):

@@ -89,9 +89,10 @@ def test_a_bucket_is_refused_with_the_commands_that_bring_it_here(arguments, cop
     [
         ["fill-mask", "gs://bucket/model", "a [MASK]"],
         ["convert", "gs://bucket/model", "here", "--to", "bertjax"],
+        ["convert", "nowhere", "gs://bucket/model", "--to", "bertjax"],
         ["pretrain", "tiny", "--data", "data", "--run", "gs://bucket/run"],
     ],
-    ids=lambda arguments: arguments[0],
+    ids=" ".join,
 )
 def test_a_bucket_without_its_package_is_told(arguments, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)  # importing it fails
@@ -102,7 +103,7 @@ def test_a_bucket_without_its_package_is_told(arguments, capsys, monkeypatch):
     "arguments",
     [
         ["fill-mask", "", "a [MASK]"],
-        ["convert", "", "here", "--to", "bertjax"],
+        ["convert", "nowhere", "", "--to", "bertjax"],
         ["pretrain", "tiny", "--data", "data", "--run", ""],
     ],
     ids=lambda arguments: arguments[0],

@@ -10,7 +10,7 @@ from pathlib import Path
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.files import write_whole
+from bertjax.files import located, write_whole
 
 _CHUNK = 16 << 20  # bytes
 _LAST = "config.json"  # by which a folder is known as a checkpoint
@@ -22,7 +22,9 @@ def check_destination(path: epath.PathLike) -> None:
     Raises:
         UserError: it says what to do.
     """
-    destination = epath.Path(path)
+    destination = located(path, "destination")
+    if Path(path).resolve() == Path.cwd():  # it would be replaced, and we be in no folder
+        raise UserError(f"{path} is the folder that you are in: give the name of a new one")
     try:
         if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
             raise UserError(f"{path} exists already: give the name of a new folder")
