@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
@@ -21,7 +22,7 @@ from bertjax.interop.huggingface_names import (
     is_transposed,
     tensor_name,
 )
-from bertjax.interop.safetensors_files import open_tensors
+from bertjax.interop.safetensors_files import open_tensors, require_weights
 from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
 from bertjax.model import bert
 
@@ -38,6 +39,19 @@ _DEFAULTS = {
 _BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
 
 
+def refuse_unlike(folder: epath.PathLike) -> None:
+    """Refuses, by `config.json` and names of files alone, what is no BERT or no safetensors.
+
+    Args:
+        folder: may be remote.
+
+    Raises:
+        UserError: another architecture, or weights of another format only.
+    """
+    file = epath.Path(folder) / CONFIG_FILE
+    require_weights(file.parent, _architecture(read_settings(file), str(file)))
+
+
 def open_huggingface(folder: Path) -> Imported:
     """Opens a folder of `BertModel` or of one of its relatives with heads.
 
@@ -45,16 +59,17 @@ def open_huggingface(folder: Path) -> Imported:
         UserError: another architecture, something missing, truncated, damaged, of another shape
             than `config.json` says, or not finite; the one line names it.
     """
+    refuse_unlike(folder)
     file = folder / CONFIG_FILE
     settings = read_settings(file)
     architecture = _architecture(settings, str(file))
     config = model_config(_DEFAULTS | settings, str(file))
-    with open_tensors(folder, architecture) as stored:
+    with open_tensors(folder) as stored:
         tensors = {current_name(name): tensor for name, tensor in stored.items()}
         for name in _BUFFERS:
             tensors.pop(name, None)
         _merge_decoder(tensors, settings, str(folder))
-        config = _with_labels(config, tensors, settings)
+        config = _with_labels(config, tensors, settings, str(file))
         placed = _place(tensors, config, architecture)
         _refuse_headless(placed, architecture, str(folder))
         notes = _unused(tensors, placed, str(folder))
@@ -64,7 +79,10 @@ def open_huggingface(folder: Path) -> Imported:
 
 def _architecture(settings: Mapping[str, Any], origin: str) -> str:
     """The class that `config.json` names; refuses all but BERT, and what changes its arithmetic."""
-    name = str((settings.get("architectures") or ["BertModel"])[0])
+    names = settings.get("architectures") or ["BertModel"]
+    if not isinstance(names, list):
+        raise UserError(f"{origin}: architectures must be a list of names; found {names!r}")
+    name = str(names[0])
     model_type = settings.get("model_type", "bert" if name.startswith("Bert") else None)
     if model_type != "bert":
         raise UserError(
@@ -100,13 +118,15 @@ def _equal(first: Tensor, second: Tensor) -> bool:
 
 
 def _with_labels(
-    config: ModelConfig, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
+    config: ModelConfig, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], origin: str
 ) -> ModelConfig:
     """The config with a label for every output of the classifier, if there is one."""
     if "classifier.weight" not in tensors:
         return config
     count = tensors["classifier.weight"].shape[0]
     given = settings.get("id2label") or {}
+    if not isinstance(given, dict):
+        raise UserError(f"{origin}: id2label must name a label by number; found {given!r}")
     labels = tuple(str(given.get(str(number), f"LABEL_{number}")) for number in range(count))
     return dataclasses.replace(config, labels=labels)
 

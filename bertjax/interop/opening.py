@@ -18,10 +18,13 @@ from bertjax.interop.bert_config import read_settings
 from bertjax.interop.checkpoint import Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
 from bertjax.interop.google import find_prefix, open_google
-from bertjax.interop.huggingface import CONFIG_FILE, open_huggingface
+from bertjax.interop.huggingface import CONFIG_FILE, open_huggingface, refuse_unlike
 from bertjax.interop.native_export import EMBEDDING_FILE
 from bertjax.interop.safetensors_files import WEIGHT_FILES
-from bertjax.interop.sentence_transformers import read_embedding_settings
+from bertjax.interop.sentence_transformers import (
+    read_embedding_settings,
+    transformer_folder,
+)
 from bertjax.interop.weights import Imported
 from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
@@ -57,15 +60,17 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     run = _run_of(folder)
     if (run / CONFIG_FILE).exists() and "format_version" in read_settings(run / CONFIG_FILE):
         return _open_run(run, folder)
-    if not (_transformer(folder) / CONFIG_FILE).exists():
+    inner = transformer_folder(folder)
+    if not (inner / CONFIG_FILE).exists():
         raise UserError(
             f"{path} is not a checkpoint: expected a run of bertjax, a Hugging Face folder "
             "(config.json, model.safetensors) or a Google folder (bert_config.json, *.ckpt.index)"
         )
+    refuse_unlike(inner)  # before its tokenizer, which may be another architecture's, is read
     with _local(folder) as local:
-        embedding, inner = read_embedding_settings(local), Path(_transformer(epath.Path(local)))
-        opened = open_huggingface(inner)  # first: the tokenizer may be another architecture's
-        found = _from_elsewhere(opened, load_tokenizer(inner), "Hugging Face", str(path))
+        embedding, inner = read_embedding_settings(local), transformer_folder(epath.Path(local))
+        opened, tokenizer = open_huggingface(Path(inner)), load_tokenizer(Path(inner))
+        found = _from_elsewhere(opened, tokenizer, "Hugging Face", str(path))
         return dataclasses.replace(found, embedding=embedding)
 
 
@@ -77,15 +82,6 @@ def _is_google(folder: epath.Path) -> bool:
         return False
     settings = (folder / GOOGLE_CONFIG_FILE).exists() and not (folder / CONFIG_FILE).exists()
     return settings or any(folder.glob("*.index"))
-
-
-def _transformer(folder: epath.Path) -> epath.Path:
-    """The folder, or the one in it that an old sentence-transformers folder has the BERT in."""
-    modules = folder / "modules.json"
-    if modules.exists() and not (folder / CONFIG_FILE).exists():
-        inner = sorted(file.parent for file in folder.glob(f"*_Transformer/{CONFIG_FILE}"))
-        return inner[0] if inner else folder
-    return folder
 
 
 def _run_of(folder: epath.Path) -> epath.Path:

@@ -2,13 +2,16 @@
 
 import contextlib
 import functools
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from etils import epath
 from safetensors import SafetensorError, safe_open
 
 from bertjax.errors import UserError
 from bertjax.interop.bert_config import read_settings
+from bertjax.interop.huggingface_names import ARCHITECTURES
 from bertjax.interop.weights import Tensor
 
 FILE = "model.safetensors"
@@ -19,17 +22,15 @@ _OTHERS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "flax
 
 
 @contextlib.contextmanager
-def open_tensors(folder: Path, architecture: str) -> Iterator[dict[str, Tensor]]:
+def open_tensors(folder: Path) -> Iterator[dict[str, Tensor]]:
     """Every tensor of the folder by its name in the file; readable while entered.
 
-    `architecture`, transformers' class, is for the advice on how to convert another format.
-
     Raises:
-        UserError: no such file, one that is truncated or damaged, or a part of several is missing.
+        UserError: a file is truncated or damaged, or a part of several is missing.
     """
     with contextlib.ExitStack() as stack:
         tensors: dict[str, Tensor] = {}
-        for file in _weight_files(folder, architecture):
+        for file in _weight_files(folder):
             try:
                 handle = stack.enter_context(safe_open(file, "numpy"))
                 names = handle.keys()
@@ -41,17 +42,29 @@ def open_tensors(folder: Path, architecture: str) -> Iterator[dict[str, Tensor]]
         yield tensors
 
 
-def _weight_files(folder: Path, architecture: str) -> list[Path]:
+def require_weights(folder: epath.Path, architecture: str) -> None:
+    """Refuses a folder, which may be remote, without such a file; tells what to do with another.
+
+    Args:
+        folder: where `config.json` is.
+        architecture: transformers' class, for the advice.
+
+    Raises:
+        UserError: the advice.
+    """
+    if not any((folder / name).exists() for name in WEIGHT_FILES):
+        raise UserError(_nothing_to_read(folder, architecture))
+
+
+def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder: one, or all that the index names.
 
     Raises:
-        UserError: there is none, or one of several is missing.
+        UserError: one of several is missing, or the index cannot be read.
     """
     single, index = folder / FILE, folder / INDEX_FILE
     if single.is_file():
         return [single]
-    if not index.is_file():
-        raise UserError(_nothing_to_read(folder, architecture))
     places = read_settings(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise UserError(f"{index}: no weight_map in it that names a file for every tensor")
@@ -61,14 +74,19 @@ def _weight_files(folder: Path, architecture: str) -> list[Path]:
     return files
 
 
-def _nothing_to_read(folder: Path, architecture: str) -> str:
+def _nothing_to_read(folder: epath.Path, architecture: str) -> str:
     others = sorted({file.name for pattern in _OTHERS for file in folder.glob(pattern)})
     if not others:
         return f"{folder}: no weights in it ({FILE}, or {INDEX_FILE} with its parts)"
-    if others[0].startswith(("tf_", "flax_")):
+    pickles = [name for name in others if not name.startswith(("tf_", "flax_"))]
+    if not pickles:
         return f"{folder}: its weights are {others[0]} alone; bertjax reads {FILE}"
+    remote = "://" in str(folder)
+    known = architecture if architecture in ARCHITECTURES else "AutoModel"
     return (
-        f"{folder}: its weights are {others[0]} alone, a pickle: opening one may run any code, so "
-        f'bertjax never does; if you trust it: python -c "from transformers import {architecture} '
-        f"as M; M.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        f"{folder}: its weights are in {pickles[0]}, a pickle: opening one may run any code, so "
+        f"bertjax never does; if you trust it{', copy it here' if remote else ''}: "
+        f'python -c "from sys import argv; from transformers import {known} as M; '
+        'M.from_pretrained(argv[1]).save_pretrained(argv[1])" '
+        f"{shlex.quote(folder.name if remote else str(folder))}"
     )

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from etils import epath
+
 from bertjax.errors import UserError
 from bertjax.interop.bert_config import read_settings
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
 
 _MODULES_FILE = "modules.json"
+_PROMPTS_FILE = "config_sentence_transformers.json"
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _SWITCHES = {  # before version 6 every pooling had a switch of its own
     "pooling_mode_cls_token": "cls",
@@ -36,8 +39,8 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     pooling = read_settings(file)
     transformer = folder / modules["Transformer"]
     text = _optional(transformer / "sentence_bert_config.json")
-    prompts = _optional(folder / "config_sentence_transformers.json")
-    prompt = prompts.get("prompts", {}).get(prompts.get("default_prompt_name"), "")
+    prompts = _optional(folder / _PROMPTS_FILE)
+    prompt = _prompt(prompts, f"{folder / _PROMPTS_FILE}")
     if prompt and pooling.get("include_prompt") is False:
         raise UserError(f"{file}: pools without the prompt; bertjax pools over all positions")
     return EmbeddingSettings(
@@ -49,11 +52,23 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     )
 
 
-def _read_modules(file: Path) -> dict[str, str]:
+def transformer_folder(folder: epath.Path) -> epath.Path:
+    """The folder that `modules.json` has the BERT in; without that file the folder itself.
+
+    Raises:
+        UserError: see `read_embedding_settings`.
+    """
+    file = folder / _MODULES_FILE
+    return folder / _read_modules(file)["Transformer"] if file.exists() else folder
+
+
+def _read_modules(file: epath.Path | Path) -> dict[str, str]:
     """The folder of each module by the name of its class."""
     try:
         listed = json.loads(file.read_bytes())
         folders = {str(module["type"]).rpartition(".")[2]: module["path"] for module in listed}
+        if not all(isinstance(path, str) for path in folders.values()):
+            raise TypeError("a path is no text")
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -66,6 +81,17 @@ def _read_modules(file: Path) -> dict[str, str]:
     return folders
 
 
+def _prompt(values: Mapping[str, Any], origin: str) -> str:
+    """What is put in front of every sentence: the prompt that is named the default one."""
+    prompts, name = values.get("prompts") or {}, values.get("default_prompt_name")
+    if name is None:
+        return ""
+    prompt = prompts.get(name) if isinstance(prompts, dict) and isinstance(name, str) else None
+    if not isinstance(prompt, str):
+        raise UserError(f"{origin}: prompts has no text for default_prompt_name {name!r}")
+    return prompt
+
+
 def _optional(file: Path) -> dict[str, Any]:
     return read_settings(file) if file.exists() else {}
 
@@ -76,7 +102,7 @@ def _pooling(values: Mapping[str, Any], origin: str) -> Pooling:
     if chosen is None:
         switched = [key for key in values if key.startswith("pooling_mode_") and values[key]]
         chosen = [_SWITCHES.get(key, key) for key in switched]
-    names = [chosen] if isinstance(chosen, str) else chosen or ["mean"]
+    names = [str(name) for name in (chosen if isinstance(chosen, list) else [chosen])] or ["mean"]
     if len(names) > 1 or names[0] not in get_args(Pooling):
         known = ", ".join(get_args(Pooling))
         raise UserError(f"{origin}: pools by {' and '.join(names)}; bertjax by one of {known}")

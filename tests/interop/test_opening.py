@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shlex
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.interop.checkpoints import (
     make_checkpoint,
     write_folder,
 )
+from tests.train.bucket import use_bucket
 
 GOOGLE = Path(__file__).parent.parent / "fixtures" / "google" / "pretrained"
 TABLE = "bert.embeddings.word_embeddings.weight"
@@ -63,15 +65,21 @@ def test_a_folder_inside_a_run_is_not_the_run(tmp_path):
 
 
 def test_the_bert_of_an_old_sentence_transformers_folder_is_found(tmp_path):
-    write_folder(tmp_path / "0_Transformer")
+    write_folder(tmp_path / "bert")
+    for name in ("config.json", "tokenizer_config.json"):  # of something else
+        (tmp_path / name).write_text('{"model_type": "other", "model_max_length": 9}')
+    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"model_max_length": 11}')
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     types = ("Transformer", "Pooling")
-    modules = [{"type": f"models.{name}", "path": f"{n}_{name}"} for n, name in enumerate(types)]
+    modules = [
+        {"type": f"models.{name}", "path": path}
+        for name, path in zip(types, ("bert", "1_Pooling"), strict=True)
+    ]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     found = open_checkpoint(tmp_path)
     assert found.config.hidden_size == MODEL.hidden_size
-    assert found.embedding.pooling == "cls"
+    assert (found.embedding.pooling, found.embedding.max_length) == ("cls", 11)
 
 
 @pytest.mark.parametrize("lines", [40, 60])
@@ -146,7 +154,9 @@ NAN = np.full((20, 12), np.nan, np.float32)
 BAD = {
     "truncated": (truncate, "model.safetensors: truncated, damaged or unreadable"),
     "garbled": (garble, "model.safetensors: truncated, damaged or unreadable"),
-    "pickle": (only_a_pickle, "pytorch_model.bin alone, a pickle"),
+    "pickle": (only_a_pickle, "pytorch_model.bin, a pickle"),
+    "architectures an object": (setting(architectures={"a": "b"}), "must be a list of names"),
+    "architectures a text": (setting(architectures="BertModel"), "must be a list of names"),
     "no weights": (remove("model.safetensors"), "no weights in it"),
     "a part": (a_part_is_missing, "model-00001-of-00002.safetensors: missing"),
     "no tokenizer": (remove("vocab.txt", "tokenizer.json"), "no tokenizer in it"),
@@ -230,7 +240,39 @@ def test_another_architecture_is_named_whatever_its_tokenizer(folder, model_type
 def test_a_pickle_is_named_whatever_the_tokenizer(folder):
     with_tokenizer(folder, vocab_json="{}", merges_txt="")
     only_a_pickle(folder)
-    with pytest.raises(UserError, match="alone, a pickle"):
+    with pytest.raises(UserError, match=r"in pytorch_model\.bin, a pickle"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "used"),
+    [("BertForMaskedLM", "BertForMaskedLM"), ("BertWithCRF'; import os; '", "AutoModel")],
+)
+def test_the_advice_on_a_pickle_is_a_command_that_the_shell_reads(tmp_path, architecture, used):
+    folder = write_folder(tmp_path / "it's a $HOME model")
+    only_a_pickle(folder)
+    (folder / "flax_model.msgpack").touch()
+    change_settings(folder, architectures=[architecture])
+    with pytest.raises(UserError) as caught:
+        open_checkpoint(folder)
+    command = shlex.split(str(caught.value).partition("if you trust it: ")[2])
+    assert command[:2] == ["python", "-c"]
+    assert f"from transformers import {used} as M" in command[2]
+    assert command[3:] == [str(folder)]
+
+
+def test_a_pickle_in_a_bucket_has_the_advice_too(tmp_path, monkeypatch):
+    bucket = use_bucket(monkeypatch, tmp_path)
+    (tmp_path / "bucket").mkdir()
+    only_a_pickle(write_folder(bucket.local("gs://bucket/model")))
+    with pytest.raises(UserError, match=r"trust it, copy it here: python .* model$"):
+        open_checkpoint("gs://bucket/model")
+
+
+def test_labels_that_are_a_list_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "model", ("pooler", "classification_head"))
+    change_settings(folder, id2label=["no", "yes"])
+    with pytest.raises(UserError, match="id2label must name a label by number"):
         open_checkpoint(folder)
 
 

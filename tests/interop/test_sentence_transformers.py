@@ -76,6 +76,8 @@ def test_the_tokenizer_tells_the_length_where_the_encoder_does_not(said, length,
         ({"modules": ("Transformer", "Pooling", "Dense")}, "by Transformer, Pooling, Dense;"),
         ({"modules": ("Transformer", "Normalize", "Pooling")}, "Transformer, Normalize, Pooling"),
         ({"modules": ("WordEmbeddings", "Pooling")}, "embeds by WordEmbeddings, Pooling;"),
+        ({POOLING: {"pooling_mode": 5}}, "pools by 5; bertjax by one of"),
+        ({POOLING: {"pooling_mode": [[]]}}, "pools by []; bertjax by one of"),
         ({POOLING: {"pooling_mode_lasttoken": True}}, "pools by pooling_mode_lasttoken; bertjax"),
         ({POOLING: {"pooling_mode": ["cls", "mean"]}}, "pools by cls and mean; bertjax by one of"),
         (
@@ -97,7 +99,25 @@ def test_what_bertjax_does_not_have_is_refused(changes, message, tmp_path):
     assert str(caught.value).startswith(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", ["[{}]", "{}1", "[1]"])
+@pytest.mark.parametrize("prompts", [None, {}, {"query": "ask: "}])
+def test_without_a_default_prompt_there_is_none(prompts, tmp_path):
+    folder = write(tmp_path, config_sentence_transformers={"prompts": prompts})
+    assert read_embedding_settings(folder).prompt == ""
+
+
+@pytest.mark.parametrize(
+    ("prompts", "name"), [(None, "a"), (["a"], "a"), ({"a": None}, "a"), ({"a": "b"}, ["a"])]
+)
+def test_a_default_prompt_that_is_not_there_is_told(prompts, name, tmp_path):
+    settings = {"prompts": prompts, "default_prompt_name": name}
+    folder = write(tmp_path, config_sentence_transformers=settings)
+    with pytest.raises(UserError, match="prompts has no text for default_prompt_name"):
+        read_embedding_settings(folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["[{}]", "{}1", "[1]", '[{"type": "a.Transformer", "path": null}]']
+)
 def test_a_list_of_modules_that_is_none_is_refused(content, tmp_path):
     (tmp_path / "modules.json").write_text(content)
     with pytest.raises(UserError, match="not a list of sentence-transformers modules"):
