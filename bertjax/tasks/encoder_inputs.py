@@ -60,7 +60,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         raise UserError(f"{name}: the rows have different lengths; pad them") from error
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} must be whole numbers; found {array.dtype}")
-    if len(broken := array[array != np.trunc(array)] if array.dtype.kind == "f" else ()):
+    if array.dtype.kind == "f" and len(broken := array[array != np.trunc(array)]):
         raise UserError(f"{name} must be whole numbers; found {broken[0]}")
     return array
 
