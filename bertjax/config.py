@@ -32,9 +32,17 @@ from bertjax.settings import (
     validate,
     with_steps,
 )
+from bertjax.task_settings import (
+    Classification,
+    QuestionAnswering,
+    Regression,
+    Tagging,
+    TaskConfig,
+)
 from bertjax.typed_values import build, convert
 
 __all__ = [
+    "Classification",
     "Config",
     "DataConfig",
     "MaskingConfig",
@@ -42,6 +50,10 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "Phase",
+    "QuestionAnswering",
+    "Regression",
+    "Tagging",
+    "TaskConfig",
     "TrainConfig",
     "apply_override",
     "from_json",
@@ -116,8 +128,12 @@ def _settle_phases(config: Config, overridden: set[str]) -> Config:
 
 def to_json(config: Config) -> str:
     """The config as indented JSON, with the format version and what kind of model it describes."""
-    head = {"format_version": FORMAT_VERSION, "architecture": "bert", "objective": "mlm_nsp"}
-    return json.dumps(head | dataclasses.asdict(config), indent=2) + "\n"
+    return json.dumps(_head(config) | dataclasses.asdict(config), indent=2) + "\n"
+
+
+def _head(config: Config) -> dict[str, Any]:
+    objective = "mlm_nsp" if config.task is None else config.task.kind
+    return {"format_version": FORMAT_VERSION, "architecture": "bert", "objective": objective}
 
 
 def from_json(text: str | bytes, origin: str) -> Config:
@@ -128,10 +144,14 @@ def from_json(text: str | bytes, origin: str) -> Config:
         raise UserError(f"{origin}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{origin}: not a config (expected a JSON object)")
-    expected = {"format_version": FORMAT_VERSION, "architecture": "bert", "objective": "mlm_nsp"}
-    for key, known in expected.items():
-        if (found := values.pop(key, None)) != known:
-            raise UserError(f"{origin}: unknown {key} {found!r}; this version reads {known!r}")
+    head = {name: values.pop(name, None) for name in _head(Config())}
+    task = values.get("task")
+    objective = "mlm_nsp" if task is None else task.get("kind") if isinstance(task, dict) else task
+    for name, known in (_head(Config()) | {"objective": objective}).items():
+        if head[name] != known:
+            raise UserError(
+                f"{origin}: unknown {name} {head[name]!r}; this version reads {known!r}"
+            )
     return build(Config, values, origin)
 
 

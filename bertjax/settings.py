@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bertjax.errors import UserError
+from bertjax.task_settings import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class OptimizerConfig:
     name: Literal["adamw", "lamb"] = "adamw"
     learning_rate: float = 1e-4
     warmup_steps: int = 10_000
+    warmup_share: float | None = None  # instead of warmup_steps: of all steps
     schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # once over all phases
     decay_share: float = 0.1  # wsd only: the share of the steps spent decaying to 0
     weight_decay: float = 0.01
@@ -60,6 +62,8 @@ class OptimizerConfig:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-6
+    layer_decay: float = 1.0  # the learning rate of each layer, as a multiple of the one above it
+    frozen_layers: int = 0  # the embeddings and so many layers from below stay as they are
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ class TrainConfig:
     """How long, how large, and how often to look."""
 
     steps: int | None = None  # None: the sum of the phases; a number scales phases in proportion
-    batch_size: int = 256  # rows over all devices, whatever the accumulation
+    epochs: float | None = None  # fine-tuning: times through the training file, instead of steps
+    patience: int | None = None  # stop after so many evaluations without a better one
+    batch_size: int = 256  # rows (fine-tuning: examples) over all devices
     seed: int = 0
     compute_dtype: Literal["float32", "bfloat16"] | None = None  # None: float32 on CPU only
     accumulation: int = 1
@@ -110,6 +116,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    task: TaskConfig | None = None  # None: pretraining
 
 
 def phases(config: Config) -> tuple[Phase, ...]:

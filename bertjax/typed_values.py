@@ -5,6 +5,7 @@ import difflib
 import json
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from bertjax.errors import UserError
@@ -20,6 +21,8 @@ def convert(hint: Any, text: str, name: str) -> Any:
     """
     options = typing.get_args(hint)
     if typing.get_origin(hint) in _UNIONS:
+        if dataclasses.is_dataclass(options[0]):
+            raise UserError(f"--{name} is a section: only a config file can set it as a whole")
         if text.lower() == "none":
             return None
         return convert(next(option for option in options if option is not type(None)), text, name)
@@ -86,7 +89,10 @@ def _build_value(hint: Any, value: Any, origin: str) -> Any:
             raise UserError(f"{origin}: expected a list, found {value!r}")
         return tuple(_build_value(typing.get_args(hint)[0], item, origin) for item in value)
     if typing.get_origin(hint) in _UNIONS:
-        return None if value is None else _build_value(typing.get_args(hint)[0], value, origin)
+        options = typing.get_args(hint)
+        if value is not None and dataclasses.is_dataclass(options[0]):
+            return _build_kind(options, value, origin)
+        return None if value is None else _build_value(options[0], value, origin)
     if typing.get_origin(hint) is Literal:
         allowed = typing.get_args(hint)
     elif hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -98,3 +104,12 @@ def _build_value(hint: Any, value: Any, origin: str) -> Any:
     if value not in allowed:
         raise UserError(f"{origin}: expected one of {', '.join(allowed)}, found {value!r}")
     return value
+
+
+def _build_kind(options: Sequence[Any], value: Any, origin: str) -> Any:
+    """The one of several dataclasses whose `kind` is the value's."""
+    known = {option.kind: option for option in options if dataclasses.is_dataclass(option)}
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in known:
+        raise UserError(f"{origin}: unknown kind {kind!r}; this version reads {', '.join(known)}")
+    return build(known[kind], value, origin)

@@ -12,7 +12,8 @@ PACKAGE = ROOT / "bertjax"
 ORDER = (
     ("errors",),
     ("files", "progress", "protobuf"),
-    ("settings", "typed_values"),
+    ("task_settings", "typed_values"),
+    ("settings",),
     ("config",),
     ("text",),
     ("data",),

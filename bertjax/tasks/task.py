@@ -1,0 +1,53 @@
+"""A labelled task as a handful of plain functions, and what is common to all of them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from bertjax.data.examples import Example
+
+Logits = dict[str, jax.Array]
+Sums = dict[str, jax.Array]
+Notes = Counter[str]
+"""How often what was repaired or left out on reading, by what it was, in words."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that training, evaluation and prediction ask of a task.
+
+    A *record* is what one prediction is made for: a row of a table, a sentence, a question. It is
+    a frozen dataclass of the task's own.
+
+    Attributes:
+        heads: the parts of the model besides the encoder, of `bert.HEADS`.
+        labels: what the outputs stand for (`ModelConfig.labels`); empty for a span head.
+        read: (path, whether labels must be there, notes to add to) to the file's records, read as
+            they are asked for. Raises UserError with the file, the row and what to do.
+        examples: a record to its windows, at least one, each at most `data.length` tokens; their
+            targets are empty if the record has no labels.
+        logits: (params, hidden [rows, length, hidden], batch from `pack_examples`, dropout) to
+            float32 arrays by name, [rows, examples, ...] or [rows, length, ...]. `dropout` is a
+            function of an array [rows, ...] that the head's input goes through.
+        loss: (logits, batch) to the sum and the count of each of the task's losses (a name that
+            ends in `_loss`) and per-batch figures.
+        predict: (record, its examples, for each of them the logits by name: [tokens, ...] or
+            [...]) to the object that `bertjax predict` writes.
+        score: (records with labels, predictions) to the task's metrics; never empty.
+        details: (records with labels, predictions) to more of the report, for JSON: tables by
+            name, and samples of what went wrong.
+    """
+
+    heads: tuple[str, ...]
+    labels: tuple[str, ...]
+    read: Callable[[Path, bool, Notes], Iterator[Any]]
+    examples: Callable[[Any], list[Example]]
+    logits: Callable[[Any, jax.Array, Mapping[str, jax.Array], Callable[..., jax.Array]], Logits]
+    loss: Callable[[Logits, Mapping[str, jax.Array]], tuple[Sums, Sums]]
+    predict: Callable[[Any, Sequence[Example], Sequence[Mapping[str, Any]]], dict[str, Any]]
+    score: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, float]]
+    details: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, Any]]
