@@ -19,13 +19,16 @@ _ZSTD_INPUT_BYTES = 1 << 12  # what is read at once may be a thousand times as l
 _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
-def read_lines(path: Path, max_bytes: int, cut_long: bool = True) -> Iterator[str]:
+def read_lines(
+    path: Path, max_bytes: int, cut_long: bool = True, strip: bool = True
+) -> Iterator[str]:
     """Yields a file's lines without surrounding white space ("" for a blank line).
 
     Args:
         path: the file; its suffix says how it is compressed.
         max_bytes: the longest line held in memory.
         cut_long: whether a longer line is cut in pieces, at white space where there is some.
+        strip: False keeps the white space, all but the line's end (`\\n` or `\\r\\n`).
 
     Raises:
         UserError: the file cannot be read, is damaged, or is not UTF-8 text; the message gives the
@@ -36,7 +39,8 @@ def read_lines(path: Path, max_bytes: int, cut_long: bool = True) -> Iterator[st
         with _open(path) as stream:
             for line in _cut_lines(stream, max_bytes, cut_long, path):
                 text = _decode(line, offset, path)
-                yield (text.removeprefix("\ufeff") if offset == 0 else text).strip()
+                text = text.removeprefix("\ufeff") if offset == 0 else text
+                yield text.strip() if strip else text.removesuffix("\n").removesuffix("\r")
                 offset += len(line)
     except _DAMAGED as error:
         kind = path.suffix.removeprefix(".")
