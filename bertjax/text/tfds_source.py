@@ -43,11 +43,8 @@ class TfdsTexts:
         return len(self._source)
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), _RECORDS_PER_READ):
-            indices = range(start, min(start + _RECORDS_PER_READ, len(self)))
-            examples = self._source.__getitems__(list(indices))  # pyright: ignore
-            for index, example in zip(indices, examples, strict=True):
-                yield self._text(example[self._spec.field], index)
+        for index, example in enumerate(in_order(self._source)):
+            yield self._text(example[self._spec.field], index)
 
     def _text(self, value: str | bytes, index: int) -> str:
         if isinstance(value, str):
@@ -59,6 +56,13 @@ class TfdsTexts:
                 f"tfds:{self._spec.name}: {self._spec.field!r} of example {index} is not UTF-8 "
                 f"text at byte {error.start}"
             ) from error
+
+
+def in_order(source: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The examples of a data source, a few hundred of them read at once."""
+    for start in range(0, len(source), _RECORDS_PER_READ):
+        indices = range(start, min(start + _RECORDS_PER_READ, len(source)))
+        yield from source.__getitems__(list(indices))  # pyright: ignore
 
 
 def parse_spec(spec: str) -> TfdsSpec:
@@ -76,8 +80,24 @@ def texts(spec: str) -> TfdsTexts:
     """The documents that a `tfds:` corpus name stands for; `TFDS_DATA_DIR` is honoured.
 
     Raises:
-        UserError: no such set, split or text field (those that exist are listed), or a set that is
-            not prepared as array_record (with the command that prepares it).
+        UserError: as `split`, or there is no such text field (those that exist are listed).
+    """
+    wanted = parse_spec(spec)
+    features, source = split(spec)
+    fields = _text_fields(features)
+    if wanted.field not in fields:
+        raise UserError(
+            f"{spec}: no text field {wanted.field!r}; there are {', '.join(fields) or 'none'}"
+        )
+    return TfdsTexts(source, wanted)
+
+
+def split(spec: str) -> tuple[Any, Sequence[Any]]:
+    """The features of the set that a `tfds:` name stands for, and the examples of its split.
+
+    Raises:
+        UserError: no such set or split (those that exist are listed), or a set that is not
+            prepared as array_record (with the command that prepares it).
     """
     wanted = parse_spec(spec)
     builder = _builder(wanted)
@@ -86,13 +106,8 @@ def texts(spec: str) -> TfdsTexts:
         raise UserError(f"{spec}: not prepared in {builder.data_dir}; {_how_to_build(wanted)}")
     if wanted.split.partition("[")[0] not in {*splits, "all"}:
         raise UserError(f"{spec}: no split {wanted.split!r}; there are {', '.join(splits)}")
-    fields = _text_fields(builder.info.features)
-    if wanted.field not in fields:
-        raise UserError(
-            f"{spec}: no text field {wanted.field!r}; there are {', '.join(fields) or 'none'}"
-        )
     try:
-        return TfdsTexts(builder.as_data_source(wanted.split), wanted)
+        return builder.info.features, builder.as_data_source(wanted.split)
     except NotImplementedError as error:
         raise UserError(
             f"{spec}: stored as {builder.info.file_format.value}, which cannot be read without "
