@@ -1,0 +1,184 @@
+"""Rows of labelled tables: TSV, CSV, JSON Lines (also compressed), or a prepared `tfds:` set.
+
+TSV has no quoting, as the published data sets are written: a quotation mark is a character like any
+other. CSV has it (RFC 4180). Both begin with a line that names the columns. A JSON line is an
+object whose fields are the columns.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bertjax.errors import UserError
+from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
+
+_MAX_LINE_BYTES = 16 << 20
+
+Columns = Mapping[str, str]
+"""The name of each column to read, by the field of `config.task` that holds it."""
+
+
+class Row(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+        number: the line of the file that it begins on, or its place in a `tfds:` split, from 1.
+        values: without surrounding white space, by the field that names the column.
+    """
+
+    number: int
+    values: dict[str, str]
+
+
+def read_table(path: Path, columns: Columns, labels: Sequence[str] = ()) -> Iterator[Row]:
+    """Yields the rows of a table as they are asked for; lines without any character are no rows.
+
+    Args:
+        path: `.tsv` or `.txt`, `.csv`, `.jsonl`, each also `.gz`, `.xz` or `.zst`; or
+            `tfds:NAME[@SPLIT]`, such as `tfds:glue/sst2@validation`.
+        columns: which of them to read; others are left alone.
+        labels: for `tfds:`, whose classes have a name and a number: a class is given by its number
+            if that is among these and its name is not.
+
+    Raises:
+        UserError: the file cannot be read or holds no rows; a column is missing; a row has more or
+            fewer fields than the header, or is no JSON object with these fields.
+    """
+    rows = _rows(path, columns, labels)
+    first = next(rows, None)
+    if first is None:
+        raise UserError(f"{path}: no rows in it")
+    yield first
+    yield from rows
+
+
+def _rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[Row]:
+    if str(path).startswith("tfds:"):
+        return _tfds_rows(path, columns, labels)
+    plain = path.with_suffix("") if path.suffix in COMPRESSED_SUFFIXES else path
+    match plain.suffix:
+        case ".tsv" | ".txt":
+            return _below_header(path, _tsv_fields(path), columns)
+        case ".csv":
+            return _below_header(path, _csv_fields(path), columns)
+        case ".jsonl":
+            return _json_rows(path, columns)
+    raise UserError(
+        f"{path}: its name does not say what it holds: expected .tsv, .csv or .jsonl (also with "
+        ".gz, .xz or .zst), or tfds:NAME@SPLIT"
+    )
+
+
+def _lines(path: Path) -> Iterator[str]:
+    return read_lines(path, _MAX_LINE_BYTES, cut_long=False, strip=False)
+
+
+def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(_lines(path), start=1):
+        if line:
+            yield number, line.split("\t")
+
+
+def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader((f"{line}\n" for line in _lines(path)), strict=True)
+    number = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield number, fields
+            number = reader.line_num + 1
+    except csv.Error as error:  # an open quote ends at the library's limit of a field's size
+        raise UserError(
+            f"{path}: row {number}: {error}; a field with a comma, quote or line break stands in "
+            'quotes, a quote in it is written ""'
+        ) from error
+
+
+def _below_header(
+    path: Path, rows: Iterator[tuple[int, list[str]]], columns: Columns
+) -> Iterator[Row]:
+    """The rows after the first, which names the columns."""
+    names = [name.strip() for name in next(rows, (0, []))[1]]
+    if not names:
+        raise UserError(f"{path}: empty; its first line names the columns")
+    _check_columns(path, columns, names)
+    places = {field: names.index(name) for field, name in columns.items()}
+    for number, fields in rows:
+        if len(fields) != len(names):
+            raise UserError(
+                f"{path}: row {number}: {_count(len(fields), 'field')}, but the header has "
+                f"{len(names)} ({', '.join(names)}); mend or remove it"
+            )
+        yield Row(number, {field: fields[place].strip() for field, place in places.items()})
+
+
+def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}: row {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: not valid JSON ({error}); mend or remove it") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected a JSON object with the columns as its fields")
+        _check_columns(where, columns, list(row))
+        yield Row(number, {k: _json_text(where, name, row[name]) for k, name in columns.items()})
+
+
+def _json_text(where: str, name: str, value: Any) -> str:
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        told = json.dumps(value)[:40]
+        raise UserError(f"{where}: {name!r} must be a string or a number; found {told}")
+    # Escapes can hold half a surrogate pair, which is no character.
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+
+
+def _tfds_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[Row]:
+    from bertjax.text import tfds_source
+
+    features, source = tfds_source.split(str(path))
+    _check_columns(path, columns, list(features))
+    for number, example in enumerate(tfds_source.in_order(source), start=1):
+        where = f"{path}: row {number}"
+        yield Row(
+            number,
+            {
+                field: _tfds_text(where, name, features[name], example[name], labels)
+                for field, name in columns.items()
+            },
+        )
+
+
+def _tfds_text(where: str, name: str, feature: Any, value: Any, labels: Sequence[str]) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode().strip()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where}: {name!r} is not UTF-8 text at byte {error.start}") from error
+    if hasattr(feature, "int2str"):
+        if value < 0:  # how the sets mark a hidden label
+            return ""
+        called = feature.int2str(int(value))
+        return str(value) if called not in labels and str(value) in labels else called
+    return str(value).strip()
+
+
+def _check_columns(where: Path | str, columns: Columns, names: Sequence[str]) -> None:
+    """Refuses a header or an object that lacks one of the columns, or has it twice."""
+    for field, name in columns.items():
+        if (count := names.count(name)) != 1:
+            told = "no column" if count == 0 else f"{count} columns"
+            raise UserError(
+                f"{where}: {told} {name!r}; there are {', '.join(names)[:200] or 'none'} "
+                f"(set task.{field})"
+            )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
