@@ -91,7 +91,7 @@ class BackendTokenizer:
         encoding = backend.encode(text, add_special_tokens=False)
         offsets = encoding.offsets
         if self._composes:
-            stops = [start for start, _ in offsets[1:]] + [len(text)]
+            stops = [*(start for start, _ in offsets), len(text)][1:]
             offsets = [
                 (start, _end_of_character(text, end, stop))
                 for (start, end), stop in zip(offsets, stops, strict=True)

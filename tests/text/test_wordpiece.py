@@ -108,6 +108,11 @@ def test_offsets_point_into_the_original_text():
     assert unicodedata.normalize("NFC", covered) == "Cafés,한국어각"
 
 
+@pytest.mark.parametrize("text", ["", " ", "\u200d"])
+def test_a_text_without_a_word_has_neither_pieces_nor_offsets(text):
+    assert train_wordpiece(TEXT, 300, cased=False).encode_with_offsets(text) == ([], [])
+
+
 def test_special_tokens_come_first_and_have_the_asked_size():
     tokenizer = train_wordpiece(TEXT, 150, cased=False)
     assert [tokenizer.id_to_token(index) for index in range(5)] == SPECIALS
