@@ -1,0 +1,87 @@
+"""Entities in BIO labels, and how well predicted ones match.
+
+As the scorer of CoNLL-2000 and CoNLL-2003, conlleval, counts them: an entity is right if its type,
+its first and its last token are.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+OUTSIDE = "O"
+
+
+class Entity(NamedTuple):
+    """The tokens from `start` up to `end`, not included."""
+
+    start: int
+    end: int
+    type: str
+
+
+class EntityCounts(NamedTuple):
+    """How many entities, by type."""
+
+    right: Counter[str]
+    predicted: Counter[str]
+    gold: Counter[str]
+
+
+def well_formed(labels: Sequence[str]) -> list[str]:
+    """The labels, `I-` where no entity of its type goes on as `B-`: the same entities."""
+    repaired, previous = [], OUTSIDE
+    for label in labels:
+        is_stray = label.startswith("I-") and label[2:] != previous[2:]
+        previous = f"B-{label[2:]}" if is_stray else label
+        repaired.append(previous)
+    return repaired
+
+
+def entities(labels: Sequence[str]) -> list[Entity]:
+    """The entities of a sentence in their order."""
+    found: list[Entity] = []
+    for place, label in enumerate(well_formed(labels)):
+        if label.startswith("B-"):
+            found.append(Entity(place, place + 1, label[2:]))
+        elif label.startswith("I-"):
+            found[-1] = found[-1]._replace(end=place + 1)
+    return found
+
+
+def count_entities(
+    gold: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]
+) -> EntityCounts:
+    """Counts over sentences, of each its labels and the predicted ones."""
+    counts = EntityCounts(Counter(), Counter(), Counter())
+    for true, guessed in zip(gold, predicted, strict=True):
+        sets = set(entities(true)), set(entities(guessed))
+        for counter, group in zip(counts, (sets[0] & sets[1], sets[1], sets[0]), strict=True):
+            counter.update(entity.type for entity in group)
+    return counts
+
+
+def figures(right: int, predicted: int, gold: int) -> dict[str, float]:
+    """`precision`, `recall` and `f1` from counts; 0 where there is nothing to divide by."""
+    return {
+        "precision": right / predicted if predicted else 0.0,
+        "recall": right / gold if gold else 0.0,
+        "f1": 2 * right / (predicted + gold) if predicted + gold else 0.0,
+    }
+
+
+def entity_scores(counts: EntityCounts) -> dict[str, float]:
+    """`figures` over all entities, and `macro_f1`, the mean F1 of the types that occur."""
+    by_type = [row["f1"] for row in type_table(counts).values()]
+    total = figures(*(counter.total() for counter in counts))
+    return total | {"macro_f1": float(np.mean(by_type)) if by_type else 0.0}
+
+
+def type_table(counts: EntityCounts) -> dict[str, dict[str, float]]:
+    """By type, in alphabetical order: `figures`, and how many entities are `gold`, `predicted`."""
+    return {
+        name: figures(counts.right[name], counts.predicted[name], counts.gold[name])
+        | {"gold": counts.gold[name], "predicted": counts.predicted[name]}
+        for name in sorted(counts.gold.keys() | counts.predicted.keys())
+    }

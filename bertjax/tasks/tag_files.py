@@ -1,0 +1,163 @@
+"""Labelled words or characters, one to a line and a blank line between sentences.
+
+CoNLL: columns cut by tabs, or by spaces where a line has no tab; the first is the word. A line that
+begins with `-DOCSTART-` begins a document (CoNLL-2003); a file without one is a single document.
+
+KLUE-NER: a character, a tab and its label; a space is a character too; lines that begin with `##`
+are comments.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from bertjax.errors import UserError
+from bertjax.task_settings import Tagging
+from bertjax.tasks.entities import OUTSIDE, well_formed
+from bertjax.tasks.task import Notes
+from bertjax.text.text_files import read_lines
+
+REPAIRED = "labels that begin an entity with I-, read as B-"
+
+_DOCUMENT_START = "-DOCSTART-"
+_COMMENT = "##"
+_LABEL = re.compile(r"O|[BI]-.+")
+_Row = tuple[int, list[str]]  # a line's number and its columns
+
+_MAX_LINE_BYTES = 1 << 20
+_MAX_TOKENS = 100_000  # of a sentence, which is held in memory
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words or characters with a label each.
+
+    Attributes:
+        row: the line of the first token, from 1.
+        document: the number of its document in the file, from 0.
+        tokens: words, or single characters.
+        labels: of each token, well-formed BIO; empty where they were not asked for.
+    """
+
+    row: int
+    document: int
+    tokens: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def read_sentences(
+    path: Path, settings: Tagging, labelled: bool, notes: Notes, known: tuple[str, ...] = ()
+) -> Iterator[Sentence]:
+    """The file's sentences, read as they are asked for.
+
+    Args:
+        path: plain text, or compressed as its suffix says.
+        settings: the layout, and the column of the labels.
+        labelled: whether labels are read; otherwise all columns but the first are ignored.
+        notes: counts labels that had to be repaired.
+        known: the labels that there may be; empty: any.
+
+    Raises:
+        UserError: no sentence, a row with too few columns, a label that is no BIO label or is not
+            known, or a file that cannot be read.
+    """
+    found = False
+    for document, rows in _groups(path, settings):
+        first, found = rows[0][0], True
+        tokens = tuple(_token(path, row, settings) for row in rows)
+        labels = tuple(_label(path, row, settings, known) for row in rows) if labelled else ()
+        repaired = tuple(well_formed(labels))
+        if strays := sum(a != b for a, b in zip(labels, repaired, strict=True)):
+            notes[REPAIRED] += strays
+        yield Sentence(first, document, tokens, repaired)
+    if not found:
+        raise UserError(f"{path}: no sentences in it; give a file with a token on each line")
+
+
+def labels_of(path: Path, settings: Tagging) -> tuple[str, ...]:
+    """O, and B- and I- of every type in the file, in alphabetical order.
+
+    Raises:
+        UserError: as `read_sentences`, or there is no entity.
+    """
+    types = {
+        label[2:]
+        for sentence in read_sentences(path, settings, True, Notes())
+        for label in sentence.labels
+        if label != OUTSIDE
+    }
+    if not types:
+        raise UserError(f"{path}: every label is {OUTSIDE}; there is nothing to learn from it")
+    return (OUTSIDE, *(f"{part}-{name}" for name in sorted(types) for part in "BI"))
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raises UserError unless all are BIO labels, and no type has an I- alone."""
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            raise UserError(f"task.labels: {label!r} is neither O nor B-TYPE nor I-TYPE")
+        if label.startswith("I-") and f"B-{label[2:]}" not in labels:
+            raise UserError(f"task.labels: {label} without B-{label[2:]}; add it")
+
+
+def _groups(path: Path, settings: Tagging) -> Iterator[tuple[int, list[_Row]]]:
+    """The number of its document and the rows of every sentence."""
+    lines = enumerate(read_lines(path, _MAX_LINE_BYTES, cut_long=False, strip=False), 1)
+    document, rows = 0, []
+    for number, line in chain(lines, [(0, "")]):
+        if settings.layout == "klue" and line.startswith(_COMMENT):
+            continue
+        columns = _columns(line, settings)
+        starts_document = settings.layout == "conll" and columns[:1] == [_DOCUMENT_START]
+        if columns and not starts_document:
+            rows.append((number, columns))
+            if len(rows) > _MAX_TOKENS:
+                raise UserError(
+                    f"{path}: line {number}: no blank line in {_MAX_TOKENS:,} lines; put one "
+                    "between sentences"
+                )
+            continue
+        if rows:
+            yield document, rows
+        document, rows = document + starts_document, []
+
+
+def _columns(line: str, settings: Tagging) -> list[str]:
+    """Of a row; none for the end of a sentence."""
+    if settings.layout == "klue":
+        character, tab, label = line.rpartition("\t")
+        return [character, label] if tab else [line] if line else []
+    return [] if not line.strip() else line.split("\t") if "\t" in line else line.split()
+
+
+def _token(path: Path, row: _Row, settings: Tagging) -> str:
+    number, columns = row
+    token = columns[0]
+    if settings.layout == "klue" and len(token) != 1:
+        raise UserError(
+            f"{path}: line {number}: {token!r} is not one character; words need task.layout=conll"
+        )
+    return token
+
+
+def _label(path: Path, row: _Row, settings: Tagging, known: tuple[str, ...]) -> str:
+    number, columns = row
+    column = -1 if settings.layout == "klue" else settings.column
+    where = f"{path}: line {number}"
+    if len(columns) < 2 or not -len(columns) <= column < len(columns):
+        raise UserError(
+            f"{where}: too few columns ({len(columns)}); a row is a token and its label "
+            f"(task.column={column})"
+        )
+    label = columns[column].strip()
+    if not _LABEL.fullmatch(label):
+        raise UserError(
+            f"{where}: the label {label!r} is neither O nor B-TYPE nor I-TYPE; "
+            "task.column says where labels stand"
+        )
+    if known and label not in known:
+        types = ", ".join(sorted({name[2:] for name in known if name != OUTSIDE}))
+        raise UserError(f"{where}: the training file has no label {label!r}; its types are {types}")
+    return label
