@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 OUTSIDE = "O"
 
 
@@ -73,15 +71,15 @@ def figures(right: int, predicted: int, gold: int) -> dict[str, float]:
 
 def entity_scores(counts: EntityCounts) -> dict[str, float]:
     """`figures` over all entities, and `macro_f1`, the mean F1 of the types that occur."""
-    by_type = [row["f1"] for row in type_table(counts).values()]
+    by_type = [float(row["f1"]) for row in type_table(counts)]
     total = figures(*(counter.total() for counter in counts))
-    return total | {"macro_f1": float(np.mean(by_type)) if by_type else 0.0}
+    return total | {"macro_f1": sum(by_type) / max(len(by_type), 1)}
 
 
-def type_table(counts: EntityCounts) -> dict[str, dict[str, float]]:
-    """By type, in alphabetical order: `figures`, and how many entities are `gold`, `predicted`."""
-    return {
-        name: figures(counts.right[name], counts.predicted[name], counts.gold[name])
-        | {"gold": counts.gold[name], "predicted": counts.predicted[name]}
+def type_table(counts: EntityCounts) -> list[dict[str, str | float]]:
+    """A row for each `type` that occurs: entities that are `gold`, `predicted`, and `figures`."""
+    return [
+        {"type": name, "gold": counts.gold[name], "predicted": counts.predicted[name]}
+        | figures(counts.right[name], counts.predicted[name], counts.gold[name])
         for name in sorted(counts.gold.keys() | counts.predicted.keys())
-    }
+    ]
