@@ -1,17 +1,24 @@
-"""Hugging Face's BERT with a classification head in PyTorch, our weights in it."""
+"""Hugging Face's BERT with the head of a task in PyTorch, our weights in it."""
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
 
 from tests.reference import leaf, parameter_names
 
-_LEFT_OUT = ("mlm_head", "nsp_head")
+_MODELS = {
+    "classification_head": BertForSequenceClassification,
+    "tagging_head": BertForTokenClassification,
+}
 
 
 def labelled_reference(config, params, outputs):
-    """`BertForSequenceClassification` in float32, without dropout."""
-    model = BertForSequenceClassification(
+    """The model of the head among the params, in float32, without dropout."""
+    model = _MODELS[_head(params)](
         BertConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.hidden_size,
@@ -24,7 +31,7 @@ def labelled_reference(config, params, outputs):
         )
     ).eval()
     with torch.no_grad():
-        for path, name, transposed in _names(config):
+        for path, name, transposed in _names(config, params):
             value = np.asarray(leaf(params, path))
             target = model.get_parameter(name)
             target.copy_(torch.from_numpy((value.T if transposed else value[: len(target)]).copy()))
@@ -51,19 +58,24 @@ def run_reference(model, examples, targets):
 
 def assert_same_gradients(config, model, gradients):
     """The gradients that `backward` left in the model are ours, of every weight."""
-    for path, name, transposed in _names(config):
+    for path, name, transposed in _names(config, gradients):
         theirs = model.get_parameter(name).grad.numpy()
         theirs = theirs.T if transposed else theirs
         ours = np.asarray(leaf(gradients, path))[: len(theirs)]
         np.testing.assert_allclose(ours, theirs, atol=2e-5, err_msg=path)
 
 
-def _names(config):
-    """(our path, Hugging Face's name, whether transposed) of every parameter."""
-    names = [each for each in parameter_names(config) if not each[0].startswith(_LEFT_OUT)]
-    head = "classification_head/dense"
+def _names(config, params):
+    """(our path, Hugging Face's name, whether transposed) of every one of the params."""
+    names = [each for each in parameter_names(config) if each[0].split("/")[0] in params]
+    head = f"{_head(params)}/dense"
     return [
         *names,
         (f"{head}/kernel", "classifier.weight", True),
         (f"{head}/bias", "classifier.bias", False),
     ]
+
+
+def _head(params):
+    (head,) = _MODELS.keys() & params.keys()
+    return head

@@ -14,49 +14,17 @@ from bertjax.tasks.tagging import tagging_task
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, WORDS
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-from tests import reference  # noqa: E402
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+from tests.tasks.labelled_reference import (
+    assert_same_gradients,
+    labelled_reference,
+    run_reference,
+)
 
 LABELS = ("O", "B-a", "I-a", "B-b", "I-b")
 MODEL = dataclasses.replace(CONFIG, labels=LABELS)
-HEAD = {
-    "tagging_head/dense/kernel": "classifier.weight",
-    "tagging_head/dense/bias": "classifier.bias",
-}
-
-
-@pytest.fixture(scope="module")
-def params():
-    return perturbed(bert.init_params(MODEL, jax.random.key(1), heads=("tagging_head",)))
-
-
-def parameter_names():
-    """(our path, theirs, whether transposed) of the encoder and the head."""
-    ours = ("embeddings/", "layers/")
-    encoder = [each for each in reference.parameter_names(MODEL) if each[0].startswith(ours)]
-    return encoder + [(path, name, path.endswith("kernel")) for path, name in HEAD.items()]
-
-
-@pytest.fixture(scope="module")
-def model(params):
-    config = transformers.BertConfig(
-        vocab_size=MODEL.vocab_size,
-        hidden_size=MODEL.hidden_size,
-        num_hidden_layers=MODEL.num_layers,
-        num_attention_heads=MODEL.num_heads,
-        intermediate_size=MODEL.intermediate_size,
-        max_position_embeddings=MODEL.max_length,
-        num_labels=len(LABELS),
-        attn_implementation="eager",
-    )
-    model = transformers.BertForTokenClassification(config).eval()
-    with torch.no_grad():
-        for path, name, transposed in parameter_names():
-            value, target = np.asarray(reference.leaf(params, path)), model.get_parameter(name)
-            value = value.T if transposed else value[: len(target)]
-            target.copy_(torch.from_numpy(value.copy()))
-    return model
+PARAMS = perturbed(bert.init_params(MODEL, jax.random.key(1), heads=("tagging_head",)))
 
 
 @pytest.fixture(scope="module")
@@ -79,36 +47,26 @@ def examples(task, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def model():
+    return labelled_reference(MODEL, PARAMS, len(LABELS))
+
+
+@pytest.fixture(scope="module")
 def expected(model, examples):
     """Hugging Face's output on one example a row, its gradients left in the model."""
-    batch = {
-        name: torch.from_numpy(array).long()
-        for name, array in in_rows_of_their_own(examples).items()
-    }
-    labels = torch.where(batch["tag_weights"] > 0, batch["tag_ids"], -100)
-    output = model(
-        input_ids=batch["token_ids"],
-        token_type_ids=batch["segment_ids"],
-        attention_mask=batch["pair_ids"],
-        labels=labels,
-    )
+    labels = np.full((len(examples), max(len(each.token_ids) for each in examples)), -100)
+    for row, targets in zip(labels, (example.targets for example in examples), strict=True):
+        own = np.flatnonzero(targets["tag_weights"])
+        row[own] = targets["tag_ids"][own]
+    output = run_reference(model, examples, labels)
     output.loss.backward()
     return output
 
 
-def in_rows_of_their_own(examples):
-    parts = [pack_examples([example], 32, TOKENIZER.pad_id) for example in examples]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-@pytest.fixture(scope="module", params=["padded", "packed"])
-def found(request, task, params, examples):
-    """(loss, gradients, logits by example) in either layout."""
-    batch = in_rows_of_their_own(examples)
-    batch["example_ids"][:, 0] = np.arange(len(examples))
-    if request.param == "packed":
-        batch = pack_examples(examples, 64, TOKENIZER.pad_id)
-        assert len(batch["token_ids"]) < len(examples) / 2
+@pytest.fixture(scope="module", params=[32, 64])
+def found(request, task, examples):
+    """(loss, gradients, logits by example), several of them in rows of that many positions."""
+    batch = pack_examples(examples, request.param, TOKENIZER.pad_id)
 
     def loss(params):
         ids = [batch[name] for name in ("token_ids", "segment_ids", "pair_ids")]
@@ -117,7 +75,7 @@ def found(request, task, params, examples):
         sums, counts = task.loss(logits, batch)
         return sums["tagging_loss"] / counts["tagging_loss"], logits["tagging_logits"]
 
-    (value, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    (value, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(PARAMS)
     return value, gradients, unpack(np.asarray(logits), batch, len(examples))
 
 
@@ -132,19 +90,12 @@ def test_loss(found, expected):
 
 
 @pytest.mark.usefixtures("expected")
-def test_gradient_of_every_parameter(found, model, params):
-    names = parameter_names()
-    assert len(names) == len(jax.tree.leaves(params))
-    for path, name, transposed in names:
-        wanted = model.get_parameter(name).grad.numpy()
-        wanted = wanted.T if transposed else wanted
-        ours = np.asarray(reference.leaf(found[1], path))[: len(wanted)]
-        bound = 1e-4 * max(np.abs(wanted).max(), 1e-3)
-        np.testing.assert_allclose(ours, wanted, rtol=0, atol=bound, err_msg=path)
+def test_gradient_of_every_parameter(found, model):
+    assert_same_gradients(MODEL, model, found[1])
 
 
-def test_dropout_is_on_the_input_of_the_head(task, params):
+def test_dropout_is_on_the_input_of_the_head(task):
     hidden = np.ones((1, 4, MODEL.hidden_size), np.float32)
-    dropped = task.logits(params, hidden, {}, lambda inputs: inputs * 0)["tagging_logits"]
-    bias = params["tagging_head"]["dense"]["bias"]
+    dropped = task.logits(PARAMS, hidden, {}, lambda inputs: inputs * 0)["tagging_logits"]
+    bias = PARAMS["tagging_head"]["dense"]["bias"]
     np.testing.assert_array_equal(dropped, np.broadcast_to(bias, dropped.shape))
