@@ -72,6 +72,7 @@ _PLAIN = {
     "train.batch_size",
     "optimizer.learning_rate",
     "optimizer.warmup_steps",
+    "optimizer.warmup_share",
 }
 
 
@@ -210,13 +211,14 @@ def _users_code(file: Path, origin: str | None) -> Iterator[None]:
 
 def _find_config(path: Path) -> Path:
     configs = Path(__file__).resolve().parent.parent / "configs"
-    candidates = [path, configs / path, configs / f"{path}.py"]
+    tasks = configs / "finetune"
+    candidates = [path, configs / path, configs / f"{path}.py", tasks / f"{path}.py"]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    names = sorted(file.stem for file in configs.glob("*.py"))
+    names = {file.stem: file for folder in (tasks, configs) for file in folder.glob("*.py")}
     near = difflib.get_close_matches(path.stem, names, 1)
-    hint = f"; did you mean {configs.name}/{near[0]}.py?" if near else ""
+    hint = f"; did you mean {names[near[0]].relative_to(configs.parent)}?" if near else ""
     raise UserError(f"no config file {path}{hint}")
 
 

@@ -128,7 +128,10 @@ def phases(config: Config) -> tuple[Phase, ...]:
     if not train.phases:
         if train.steps is None:
             raise UserError("train.steps is not set: give the number of steps, or train.phases")
-        rate, warmup = config.optimizer.learning_rate, config.optimizer.warmup_steps
+        optimizer, warmup = config.optimizer, config.optimizer.warmup_steps
+        if optimizer.warmup_share is not None:
+            warmup = round(optimizer.warmup_share * train.steps)
+        rate = optimizer.learning_rate
         return (Phase(train.steps, config.data.length, train.batch_size, rate, warmup),)
     total = sum(phase.steps for phase in train.phases)
     if train.steps in (None, total) or total <= 0:
@@ -189,13 +192,18 @@ def validate(config: Config) -> None:
         "optimizer.weight_decay": optimizer.weight_decay,
         "optimizer.beta1": optimizer.beta1,
         "optimizer.beta2": optimizer.beta2,
+        "optimizer.warmup_share": optimizer.warmup_share or 0.0,
     }.items():
         if not 0 <= value < 1:
             raise UserError(f"{name}={value}: must be at least 0 and below 1")
     if not 0 < config.masking.rate < 1:
         raise UserError(f"masking.rate={config.masking.rate}: must lie between 0 and 1")
-    if not 0 < optimizer.decay_share <= 1:
-        raise UserError(f"optimizer.decay_share={optimizer.decay_share}: must lie in (0, 1]")
+    for name, value in {
+        "optimizer.decay_share": optimizer.decay_share,
+        "optimizer.layer_decay": optimizer.layer_decay,
+    }.items():
+        if not 0 < value <= 1:
+            raise UserError(f"{name}={value}: must lie in (0, 1]")
     _check_length("data.length", data.length, model.max_length)
     if not config.train.phases:
         (plain,) = phases(config)
@@ -218,6 +226,8 @@ def _check_numbers(config: Config) -> None:
         "model.layer_norm_epsilon": model.layer_norm_epsilon,
         "model.initializer_range": model.initializer_range,
         "train.steps": train.steps,
+        "train.epochs": train.epochs,
+        "train.patience": train.patience,
         "train.batch_size": train.batch_size,
         "train.accumulation": train.accumulation,
         "train.log_every": train.log_every,
@@ -231,8 +241,12 @@ def _check_numbers(config: Config) -> None:
     for name, value in positive.items():
         if value is not None:
             _check_positive(name, value)
-    if optimizer.warmup_steps < 0:
-        raise UserError(f"optimizer.warmup_steps={optimizer.warmup_steps}: must not be negative")
+    for name, value in {
+        "optimizer.warmup_steps": optimizer.warmup_steps,
+        "optimizer.frozen_layers": optimizer.frozen_layers,
+    }.items():
+        if value < 0:
+            raise UserError(f"{name}={value}: must not be negative")
 
 
 def _check_phase(phase: Phase, name: str, config: Config) -> None:

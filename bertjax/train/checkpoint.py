@@ -53,7 +53,7 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run.
 
-    Keeps the last `keep` and the one with the lowest validation loss. With several processes every
+    Keeps the last `keep` and the best one. With several processes every
     one of them calls every method, in the same order; the first alone cleans up.
 
     Args:
@@ -94,12 +94,12 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """The step with the lowest validation loss, the last of equals; None if none has one."""
-        losses = {step: record.validation_loss for step, record in self._records.items()}
+        """The step with the lowest criterion, the last of equals; None if none has one."""
+        values = {step: record.criterion for step, record in self._records.items()}
         known = [
-            (loss, -step)
-            for step, loss in losses.items()
-            if loss is not None and math.isfinite(loss)
+            (value, -step)
+            for step, value in values.items()
+            if value is not None and math.isfinite(value)
         ]
         return -min(known)[1] if known else None
 
@@ -108,7 +108,7 @@ class Checkpoints:
         step: int,
         state: dict[str, Any],
         metadata: dict[str, Any],
-        validation_loss: float | None = None,
+        criterion: float | None = None,
     ) -> None:
         """Starts writing a checkpoint; the state may be donated as soon as this returns.
 
@@ -120,7 +120,7 @@ class Checkpoints:
             state: dict of pytrees of arrays; `params`, a nested dict with string keys, is kept
                 apart, so that it can be read alone.
             metadata: anything that JSON can hold.
-            validation_loss: what `best_step` compares.
+            criterion: what `best_step` compares, such as the validation loss; the lowest wins.
 
         Raises:
             UserError: an array holds a NaN or an infinity, or the save before could not be written.
@@ -134,7 +134,7 @@ class Checkpoints:
                 f"step {step}: {digests.not_finite[0]} is not finite, so nothing was saved; "
                 "lower the learning rate"
             )
-        record = Record(metadata, validation_loss, describe(state, digests.values))
+        record = Record(metadata, criterion, describe(state, digests.values))
         writing = storage.write(self._step_folder(step), _parts(state), pack(record))
         self._pending = (step, record, writing)
 
@@ -199,13 +199,14 @@ class Checkpoints:
         return self._folder / str(step)
 
 
-def load_params(path: str | Path | epath.Path) -> tuple[dict[str, Any], int]:
+def load_params(path: str | Path | epath.Path, best: bool = False) -> tuple[dict[str, Any], int]:
     """Reads the weights alone, onto this process's first device, and the step they were saved at.
 
     A damaged checkpoint is logged and the one before it is read.
 
     Args:
         path: RUN or RUN/checkpoints for the newest sound checkpoint, RUN/checkpoints/STEP for one.
+        best: of several, take the one with the lowest criterion, not the newest.
 
     Returns:
         `params`, a nested dict as it was saved, and the step.
@@ -214,7 +215,8 @@ def load_params(path: str | Path | epath.Path) -> tuple[dict[str, Any], int]:
         UserError: no checkpoint there, or none that is sound.
     """
     folder, skipped = epath.Path(path), []
-    for candidate in _candidates(folder):
+    candidates = _candidates(folder)
+    for candidate in sorted(candidates, key=_criterion) if best else candidates:
         try:
             record = read_record(candidate)
             state = _load(candidate, record, {"params": abstract_params(record)})
@@ -229,6 +231,15 @@ def load_params(path: str | Path | epath.Path) -> tuple[dict[str, Any], int]:
     raise UserError(
         f"{path}: no checkpoint there; give a run, its checkpoints folder, or a step's folder"
     )
+
+
+def _criterion(folder: epath.Path) -> float:
+    """What the best checkpoint has least of."""
+    try:
+        criterion = read_record(folder).criterion
+    except DamagedError:
+        return math.inf
+    return math.inf if criterion is None else criterion
 
 
 def _candidates(folder: epath.Path) -> list[epath.Path]:

@@ -79,6 +79,8 @@ def fit(
     run, last = epath.Path(run), total_steps(config)
     program = make_program(objective, config)
     start, state, kept = _restore(program, checkpoints, config, identity or {}, facts or {})
+    if _out_of_patience(config, start, kept):
+        last = start
     state = state or _new_state(program, objective, config, initial_params)
     write_config(run, config)
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
@@ -91,18 +93,23 @@ def fit(
             kept["validation"] = None
             if _due(step, config.train.evaluate_every, last):
                 with report.pause():
-                    kept["validation"] = objective.evaluate(state["params"])
-                report.evaluation(step, kept["validation"])
+                    figures = _evaluate(objective, step, state, kept)
+                report.evaluation(step, figures)
+            if _out_of_patience(config, step, kept):
+                report.say(f"step {step}: no better for {config.train.patience} evaluations, done")
+                last = step
             if _due(step, config.train.checkpoint_every, last) or stopping:
                 with report.pause():
                     _save(checkpoints, step, state, kept, report)
-            if stopping and step < last:
+            if step == last:
+                break
+            if stopping:
                 checkpoints.wait()
                 report.say(f"stopped after step {step}; the same command goes on from there")
                 raise SystemExit(STOPPED)
         checkpoints.wait()
         if kept["validation"] is None:
-            kept["validation"] = objective.evaluate(state["params"])
+            _evaluate(objective, last, state, kept)
         return _summarise(run, last, kept, report)
 
 
@@ -122,11 +129,13 @@ def _steps(
     """Runs the steps one after the other; the next batch moves while a step is running."""
     key = everywhere(named_key(config.train.seed, "train"), program.mesh)
     sharding = batch_sharding(program.mesh)
-    begins, resets = _phase_starts(config)
+    resets, shapes = _optimizer_resets(config), set()
     batch = put_batch(next(batches), sharding) if start < last else {}
     for step in range(start, last):
         if step in resets:
             state = reset_optimizer(state, program.optimizer, program.shardings)
+        compiled = (shape := batch["pair_ids"].shape) not in shapes
+        shapes.add(shape)
         with jax.transfer_guard("disallow"):
             state, figures = program.step(state, batch, key)
         waited = 0.0
@@ -136,7 +145,7 @@ def _steps(
             if figures["loss"].is_ready():  # pyright: ignore[reportAttributeAccessIssue]
                 waited = time.perf_counter() - asked
             batch = put_batch(rows, sharding)
-        yield _Done(step + 1, state, figures, waited, step == start or step in begins)
+        yield _Done(step + 1, state, figures, waited, compiled)
 
 
 def _restore(
@@ -154,7 +163,7 @@ def _restore(
     kept = {"config": dataclasses.asdict(config), "identity": identity, "facts": facts}
     restored = checkpoints.restore(program.state)
     if restored is None:
-        return 0, None, kept | {"totals": {}, "validation": None}
+        return 0, None, kept | {"totals": {}, "validation": None, "best": None}
     for damage in restored.skipped:
         _log.warning("checkpoint %s; the one before is used", damage)
     for name, digest in restored.metadata["identity"].items():
@@ -170,6 +179,26 @@ def _restore(
     return restored.step, restored.state, restored.metadata | kept
 
 
+def _evaluate(
+    objective: "Objective", step: int, state: State, kept: dict[str, Any]
+) -> dict[str, Any]:
+    """The figures of a step, which are kept, and so is whether they are the best so far."""
+    figures = objective.evaluate(state["params"])
+    criterion, best = objective.criterion(figures), kept["best"]
+    kept |= {"validation": figures, "criterion": criterion}
+    if criterion is not None and (best is None or criterion <= best["criterion"]):
+        kept["best"] = {"step": step, "criterion": criterion}
+    return figures
+
+
+def _out_of_patience(config: Config, step: int, kept: dict[str, Any]) -> bool:
+    """Whether `train.patience` evaluations in a row were no better than one before them."""
+    patience, every = config.train.patience, config.train.evaluate_every
+    if patience is None or kept["best"] is None:
+        return False
+    return step // every - kept["best"]["step"] // every >= patience
+
+
 def _new_state(
     program: Program,
     objective: "Objective",
@@ -183,12 +212,11 @@ def _new_state(
     return state_from_params(initial_params(), program.state, program.optimizer, program.shardings)
 
 
-def _phase_starts(config: Config) -> tuple[set[int], set[int]]:
-    """First steps of all phases, and of those that begin with a fresh optimizer."""
+def _optimizer_resets(config: Config) -> set[int]:
+    """First steps of the phases that begin with a fresh optimizer."""
     parts = phases(config)
     begins = [0, *itertools.accumulate(phase.steps for phase in parts)]
-    resets = {step for phase, step in zip(parts, begins, strict=False) if phase.reset_optimizer}
-    return set(begins), resets
+    return {step for phase, step in zip(parts, begins, strict=False) if phase.reset_optimizer}
 
 
 def _due(step: int, every: int, last: int) -> bool:
@@ -198,16 +226,13 @@ def _due(step: int, every: int, last: int) -> bool:
 def _save(
     checkpoints: "Checkpoints", step: int, state: State, kept: dict[str, Any], report: Report
 ) -> None:
-    """Starts a checkpoint; the best one has the least sum of validation losses.
+    """Starts a checkpoint.
 
     What the log says up to it is safe before: a run that goes on from it lacks no step.
     """
     report.upload()
     kept["totals"] = report.totals
-    figures = kept["validation"] or {}
-    losses = [figures[name] for name in figures if name.endswith("_loss")]
-    known = [loss for loss in losses if loss is not None]
-    checkpoints.save(step, state, kept, sum(known) if known else None)
+    checkpoints.save(step, state, kept, kept["criterion"] if kept["validation"] else None)
 
 
 def _summarise(run: epath.Path, steps: int, kept: dict[str, Any], report: Report) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Objective:
             names that end in `_loss`.
         evaluate: params to figures by name; None for one that does not apply.
         axes: the params' tree with a tuple of logical axis names for each array.
+        criterion: what `evaluate` gave to the number that the best checkpoint has least of; None
+            where it cannot be told.
     """
 
     init: Callable[[jax.Array], Any]
@@ -47,6 +49,7 @@ class Objective:
     loss: Callable[[Any, Batch, jax.Array], tuple[Figures, Figures]]
     evaluate: Callable[[Any], dict[str, float | int | None]]
     axes: Any
+    criterion: Callable[[dict[str, float | int | None]], float | None]
 
 
 def mlm_nsp_objective(
@@ -78,7 +81,15 @@ def mlm_nsp_objective(
         loss=loss,
         evaluate=evaluate,
         axes=bert.logical_axes(config.model),
+        criterion=sum_of_losses,
     )
+
+
+def sum_of_losses(figures: dict[str, float | int | None]) -> float | None:
+    """Of the figures whose names end in `_loss`; None if none of them is known."""
+    losses = [figures[name] for name in figures if name.endswith("_loss")]
+    known = [loss for loss in losses if loss is not None]
+    return sum(known) if known else None
 
 
 def default_compute_dtype() -> str:

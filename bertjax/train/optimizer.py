@@ -71,7 +71,36 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         weight_decay=config.weight_decay,
         mask=weight_decay_mask,
     )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+    parts = [optax.clip_by_global_norm(config.clip_norm), update]
+    if config.layer_decay < 1 or config.frozen_layers:
+        parts.append(optax.stateless(lambda updates, _: _by_layer(updates, config)))
+    return optax.chain(*parts)
+
+
+def _by_layer(updates: Any, config: OptimizerConfig) -> Any:
+    """Less of each layer's update the deeper it lies (Clark et al. 2020, ELECTRA, appendix B).
+
+    The heads keep theirs, the last layer gets `layer_decay` times its own, the one below that
+    squared; the embeddings lie below the first layer. Frozen layers keep nothing.
+    """
+    count = len(updates["layers"])
+
+    def scale(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
+        depth = layer_depth(path)
+        if depth is None:
+            return update
+        kept = depth > config.frozen_layers or not config.frozen_layers
+        return update * (config.layer_decay ** (count + 1 - depth) if kept else 0.0)
+
+    return jax.tree_util.tree_map_with_path(scale, updates)
+
+
+def layer_depth(path: tuple[Any, ...]) -> int | None:
+    """How far up a parameter lies: 0 in the embeddings, 1 in the first layer; None in a head."""
+    names = [str(getattr(part, "key", part)) for part in path[:2]]
+    if names[0] == "embeddings":
+        return 0
+    return int(names[1]) + 1 if names[0] == "layers" else None
 
 
 def weight_decay_mask(params: Any) -> Any:

@@ -64,6 +64,8 @@ def pretrain(
     """
     join_processes()
     located(run, "run folder")
+    if config.task is not None or config.train.epochs is not None:
+        raise UserError("a config for fine-tuning (task, train.epochs): bertjax finetune takes it")
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
     if tokenizer.digest != manifest["tokenizer"]["digest"]:
         raise UserError(

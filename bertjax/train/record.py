@@ -1,6 +1,6 @@
 """What a checkpoint says about itself, and how that is checked.
 
-Kept with the arrays in the step's folder: the caller's metadata, the validation loss, and
+Kept with the arrays in the step's folder: the caller's metadata, the criterion of the best, and
 every array's shape, dtype and digest, guarded by a checksum of its own.
 """
 
@@ -32,7 +32,7 @@ class Record:
     """What is known about a checkpoint without reading its arrays."""
 
     metadata: dict[str, Any]
-    validation_loss: float | None
+    criterion: float | None
     arrays: dict[str, SavedArray]  # by name, such as params/encoder/0/kernel
 
 

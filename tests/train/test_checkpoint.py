@@ -82,7 +82,7 @@ def test_saving_and_restoring_write_nothing_to_the_console(tmp_path, capfd, capl
 def test_the_last_ones_and_the_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, 2)
     for step, loss in [(1, 3.0), (2, 1.0), (3, None), (4, float("nan")), (5, 2.0)]:
-        checkpoints.save(step, make_state(step), {}, validation_loss=loss)
+        checkpoints.save(step, make_state(step), {}, criterion=loss)
     checkpoints.close()
     assert (checkpoints.steps(), checkpoints.latest_step, checkpoints.best_step) == (
         [2, 4, 5],
@@ -96,7 +96,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path):
 def test_the_later_of_two_equally_good_ones_is_best(tmp_path):
     checkpoints = Checkpoints(tmp_path, 3)
     for step in (1, 2):
-        checkpoints.save(step, make_state(step), {}, validation_loss=1.5)
+        checkpoints.save(step, make_state(step), {}, criterion=1.5)
     checkpoints.wait()
     assert checkpoints.best_step == 2
 

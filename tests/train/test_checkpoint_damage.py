@@ -165,7 +165,7 @@ checkpoints = Checkpoints(sys.argv[1], 2)
 first = (checkpoints.latest_step or 0) + 1
 for step in itertools.count(first):
     state = {"params": {"kernel": jnp.full((256, 1024), float(step))}, "step": jnp.int32(step)}
-    checkpoints.save(step, state, {"seen": step}, validation_loss=1 / step)
+    checkpoints.save(step, state, {"seen": step}, criterion=1 / step)
     if step == first + 1:
         print("saving", flush=True)
 """

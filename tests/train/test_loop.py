@@ -191,3 +191,33 @@ def test_phases_follow_one_another_and_may_start_the_optimizer_afresh(tmp_path):
     kept, reset = run("kept", False), run("reset", True)
     assert kept[:6] == reset[:6]  # the sixth loss is of the first step of the second phase
     assert kept[6] != reset[6]
+
+
+def scored(values):
+    """The toy objective with the given criteria, evaluation after evaluation."""
+    waiting = list(values)
+    return dataclasses.replace(toy_objective(), criterion=lambda _: waiting.pop(0))
+
+
+PATIENT = {"evaluate_every": 2, "checkpoint_every": 2, "keep_checkpoints": 1, "patience": 2}
+
+
+def test_a_run_ends_when_its_patience_does_and_keeps_the_best_and_the_last(tmp_path):
+    summary = train(tmp_path, toy_config(20, **PATIENT), scored([5.0, 3.0, 4.0, 3.5]))
+    assert summary["steps"] == 8
+    steps = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
+    assert steps == {4, 8}
+    assert load_params(tmp_path, best=True)[1] == 4
+    assert load_params(tmp_path)[1] == 8
+
+
+def test_an_equal_evaluation_is_as_good(tmp_path):
+    summary = train(tmp_path, toy_config(10, **PATIENT), scored([3.0] * 5))
+    assert summary["steps"] == 10
+    assert load_params(tmp_path, best=True)[1] == 10
+
+
+def test_a_run_out_of_patience_does_not_go_on(tmp_path):
+    train(tmp_path, toy_config(20, **PATIENT), scored([5.0, 3.0, 4.0, 3.5]))
+    again = train(tmp_path, toy_config(20, **PATIENT), scored([9.0]))
+    assert again["steps"] == 8

@@ -140,3 +140,42 @@ def test_a_config_with_a_longer_run_keeps_the_shares_of_its_phases():
     assert rate(50) == pytest.approx(1e-3)
     assert rate(300) == 0
     assert rate(350) == pytest.approx(2e-4 * 50 / 350)
+
+
+def bert_like(value=1.0):
+    """Embeddings, three layers and a head, each a matrix."""
+    matrix = jnp.full((2, 2), value)
+    layers = {str(number): {"kernel": matrix} for number in range(3)}
+    return {"embeddings": {"token": matrix}, "layers": layers, "pooler": {"kernel": matrix}}
+
+
+def updates_of(**settings):
+    params, gradients = bert_like(), bert_like(0.3)
+    optimizer = make_optimizer(OptimizerConfig(**settings))
+    return optimizer.update(gradients, optimizer.init(params), params)[0]
+
+
+def shares(**settings):
+    """Each part's update as a share of what it is without the settings, from below upwards."""
+    found = jax.tree.map(jnp.divide, updates_of(**settings), updates_of())
+    layers = [found["layers"][str(number)]["kernel"] for number in range(3)]
+    parts = [found["embeddings"]["token"], *layers, found["pooler"]["kernel"]]
+    return [float(part[0, 0]) for part in parts]
+
+
+def test_layer_decay_multiplies_from_the_head_downwards():
+    np.testing.assert_allclose(shares(layer_decay=0.5), [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1], rtol=1e-6)
+
+
+def test_frozen_layers_and_the_embeddings_below_them_do_not_move_nor_decay():
+    assert shares(frozen_layers=2) == [0, 0, 0, 1, 1]
+
+
+def test_freezing_nothing_leaves_the_embeddings_free():
+    assert shares(frozen_layers=0) == [1, 1, 1, 1, 1]
+
+
+def test_a_share_of_the_steps_can_be_the_warmup():
+    np.testing.assert_array_equal(
+        rates("linear", warmup=10), rates("linear", warmup=0, warmup_share=0.2)
+    )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
-from bertjax.train.objective import Objective
+from bertjax.train.objective import Objective, sum_of_losses
 
 LENGTH, WIDTH, HIDDEN = 8, 16, 32
 
@@ -66,7 +66,9 @@ def toy_objective(batch_size: int = 16, poison: frozenset[int] = frozenset()) ->
         "up": {"kernel": ("embed", "mlp"), "bias": ("mlp",)},
         "down": {"kernel": ("mlp",)},
     }
-    return Objective(init=init, batch=batch, loss=loss, evaluate=evaluate, axes=axes)
+    return Objective(
+        init=init, batch=batch, loss=loss, evaluate=evaluate, axes=axes, criterion=sum_of_losses
+    )
 
 
 def toy_config(steps: int = 20, batch_size: int = 16, **train: object) -> Config:
