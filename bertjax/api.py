@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ from bertjax.tasks import fill_mask as cloze
 from bertjax.tasks import next_sentence as following
 from bertjax.tasks.embedding import EmbeddingSettings, Pooling
 from bertjax.tasks.encoder_inputs import encoder_inputs
+
+if TYPE_CHECKING:
+    from bertjax.tasks.predict_file import FileModel
 
 _log = logging.getLogger(__name__)
 
@@ -150,20 +153,43 @@ class Bert(Checkpoint):
     def evaluate(self, data: str | None = None, corpus: str | None = None) -> dict[str, Any]:
         """Masked-word and next-sentence figures on DATA's validation split, or on raw text.
 
-        Those of a head that the model lacks are None.
+        Those of a head that the model lacks are None. Of a fine-tuned model, the metrics of its
+        task on `data`, a labelled file.
 
         Raises:
             UserError: it has neither head, or the text cannot be used.
         """
         from bertjax.train.evaluate import evaluate
 
+        if self.experiment.task is not None:
+            if data is None:
+                raise UserError("a fine-tuned model is evaluated on a labelled file: give data")
+            return self._file_model().evaluate(Path(data))
         if not {"mlm_head", "nsp_head"} & self.params.keys():
             raise UserError(f"nothing to evaluate: {self.source} (no mlm_head and no nsp_head)")
         return evaluate(self.params, self.experiment, self.tokenizer, data=data, corpus=corpus)
 
+    def predict(self, file: str | Path, output: str | Path) -> dict[str, int]:
+        """What a fine-tuned model makes of a file: one JSON object per record, in order.
+
+        Returns:
+            `records`, and how often something was repaired or left out, by what it was.
+
+        Raises:
+            UserError: it is not fine-tuned, or one of the files cannot be used.
+        """
+        if self.experiment.task is None:
+            raise UserError(f"nothing to predict: {self.source} (bertjax finetune trains a task)")
+        return self._file_model().predict(Path(file), Path(output))
+
     def save_huggingface(self, folder: str | Path) -> None:
         """Writes a new folder that `transformers` loads with its Auto classes; see `convert`."""
         convert(self, folder, "huggingface")
+
+    def _file_model(self) -> "FileModel":
+        from bertjax.tasks.predict_file import FileModel
+
+        return FileModel(self.params, self.experiment, self.tokenizer)
 
     def _require(self, head: str, consequence: str) -> None:
         if head not in self.params:

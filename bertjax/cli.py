@@ -18,7 +18,9 @@ from bertjax.commands import (
     run_embed,
     run_evaluate,
     run_fill_mask,
+    run_finetune,
     run_plan,
+    run_predict,
     run_prepare,
     run_pretrain,
 )
@@ -77,6 +79,8 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_prepare(commands)
     _add_pretrain(commands)
+    _add_finetune(commands)
+    _add_predict(commands)
     _add_evaluate(commands)
     _add_fill_mask(commands)
     _add_embed(commands)
@@ -148,17 +152,64 @@ def _add_pretrain(commands: Any) -> None:
     parser.add_argument("--init", metavar="CHECKPOINT", help="start from weights of any format")
 
 
+def _add_finetune(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "finetune",
+        run_finetune,
+        "Train a checkpoint for a labelled task; every setting can be changed with "
+        "--section.field=value.",
+        "bertjax finetune sms_spam --init runs/mini --train a.tsv --dev b.tsv --run runs/spam",
+        overrides=True,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a Python file such as finetune/sst2")
+    parser.add_argument(
+        "--init", required=True, metavar="CHECKPOINT", help="what to start from, of any format"
+    )
+    for name, help_text in (("train", "learn from"), ("dev", "choose the best step by")):
+        parser.add_argument(
+            f"--{name}", required=True, metavar="FILE", help=f"labelled file to {help_text}"
+        )
+    parser.add_argument(
+        "--run", required=True, dest="folder", metavar="RUN", help="the folder to write"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="train N times, keep the best")
+    parser.add_argument(
+        "--scratch",
+        action="store_true",
+        help="start from random weights of the checkpoint's size: what pretraining is worth",
+    )
+    _add_json(parser)
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "predict",
+        run_predict,
+        "What a fine-tuned run makes of a file: one JSON object per row, in order.",
+        "bertjax predict runs/spam --input messages.tsv --output messages.jsonl",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="a run of bertjax finetune")
+    parser.add_argument("--input", required=True, metavar="FILE", help="as the training file")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the .jsonl file to write")
+    _add_json(parser)
+
+
 def _add_evaluate(commands: Any) -> None:
     parser = _add_command(
         commands,
         "evaluate",
         run_evaluate,
-        "Masked-word and next-sentence figures of a checkpoint, on prepared data or raw text.",
+        "Masked-word and next-sentence figures of a checkpoint, on prepared data or raw text; of "
+        "a fine-tuned run, its task's metrics on a labelled file.",
         "bertjax evaluate runs/tiny --data data/wiki --json",
     )
     _add_checkpoint(parser)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", metavar="DATA", help="a folder made by prepare")
+    source.add_argument(
+        "--data", metavar="DATA", help="a folder made by prepare; or a labelled file"
+    )
     source.add_argument("--corpus", metavar="SPEC", help="raw text, as for prepare")
     _add_json(parser)
 

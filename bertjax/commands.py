@@ -51,6 +51,42 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
 
 
+def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
+    """Writes RUN and prints its report."""
+    from bertjax.config import load_config
+
+    config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
+
+    from bertjax.api import load
+    from bertjax.tasks.finetune import Pretrained, finetune
+    from bertjax.tasks.report_table import report_text
+    from bertjax.tasks.seeds import finetune_seeds
+    from bertjax.train.initial import InitialWeights
+    from bertjax.train.processes import join_processes
+
+    join_processes()
+    bert = load(parsed.init)
+    source = f"{Path(parsed.init).absolute().name} ({bert.source})"
+    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
+    pretrained = Pretrained(weights, bert.tokenizer, parsed.scratch)
+    files = (Path(parsed.train), Path(parsed.dev), parsed.folder)
+    if parsed.seeds is None:
+        report = finetune(config, pretrained, *files)
+    else:
+        report = finetune_seeds(config, pretrained, *files, parsed.seeds)
+    print(json.dumps(report) if parsed.json else report_text(report))
+
+
+def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
+    """Writes what a fine-tuned model makes of a file."""
+    from bertjax.api import load
+
+    bert = load(parsed.run_folder)
+    found = bert.predict(parsed.input, parsed.output)
+    _tell_source(parsed.run_folder, bert.source)
+    _print_figures(found, parsed.json)
+
+
 def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
     """Prints a checkpoint's figures."""
     from bertjax.api import load

@@ -8,7 +8,10 @@ import pytest
 
 from bertjax.cli import main
 
-COMMANDS = ("prepare", "pretrain", "evaluate", "fill-mask", "embed", "convert", "plan")
+COMMANDS = (
+    *("prepare", "pretrain", "finetune", "predict", "evaluate"),
+    *("fill-mask", "embed", "convert", "plan"),
+)
 
 
 def refused(capsys, *arguments):

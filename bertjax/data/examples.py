@@ -57,7 +57,7 @@ def pack_examples(
         for slot, index in enumerate(order[first:end]):
             _place(batch, examples[index], row, slot, offset)
             batch["example_ids"][row, slot] = index
-            offset += lengths[index]
+            offset += int(lengths[index])
     return batch
 
 

@@ -103,7 +103,7 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
         raise UserError(f"{run} is not a complete run: its tokenizer folder is missing")
     with _local(run / "tokenizer") as local:
         tokenizer = load_tokenizer(local)
-    params, step = load_params(folder)
+    params, step = load_params(folder, best=experiment.task is not None)
     history = read_record(run / "checkpoints" / str(step)).metadata
     source = _describe(f"bertjax, step {step}", experiment.model, params)
     embedding = _embedding_of(run / EMBEDDING_FILE)

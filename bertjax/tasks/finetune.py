@@ -1,0 +1,206 @@
+"""`bertjax finetune`: pretrained weights and a labelled file become answers, and a report."""
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+from etils import epath
+
+from bertjax.config import Config, validate
+from bertjax.data.examples import Example
+from bertjax.errors import UserError
+from bertjax.files import located, sha256_of
+from bertjax.tasks.example_batches import ExampleBatches
+from bertjax.tasks.finetune_config import with_labels, with_model, with_steps
+from bertjax.tasks.labelled_task import labelled_task
+from bertjax.tasks.predictions import Predictor, figures, predict_all
+from bertjax.tasks.task import Task
+from bertjax.tasks.task_objective import task_objective
+from bertjax.train.checkpoint import Checkpoints, load_params
+from bertjax.train.initial import InitialWeights, complete_params, record_source, recorded_source
+from bertjax.train.loop import fit
+from bertjax.train.mesh import make_mesh, replicated
+from bertjax.train.pretrain import save_tokenizer, use_compilation_cache
+from bertjax.train.processes import join_processes
+from bertjax.train.run_folder import hold_run, open_run, write_file
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
+
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled file, read.
+
+    Attributes:
+        name: as the user gave it.
+        records: the task's own, in the file's order.
+        notes: what was repaired or left out, and how often.
+    """
+
+    name: str
+    records: list[Any]
+    notes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The checkpoint that is fine-tuned.
+
+    Attributes:
+        weights: its params and what they are.
+        tokenizer: its own.
+        scratch: start from random weights of the same size instead: what pretraining is worth.
+    """
+
+    weights: InitialWeights
+    tokenizer: "Tokenizer"
+    scratch: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A fine-tuning run, everything checked and read."""
+
+    config: Config
+    pretrained: Pretrained
+    task: Task
+    train: Labelled
+    dev: Labelled
+    run: epath.Path
+    predictor: Predictor
+
+
+def finetune(
+    config: Config, pretrained: Pretrained, train: Path, dev: Path, run: epath.PathLike
+) -> dict[str, Any]:
+    """Fine-tunes a checkpoint on a labelled file in the folder RUN, or goes on with the run there.
+
+    Args:
+        config: has a `task`; of the model it says no more than dropout and remat.
+        pretrained: what to start from.
+        train, dev: labelled files, or `tfds:` names.
+        run: a local folder or `gs://`.
+
+    Returns:
+        The report, as in `report.json`: among it the best step's figures on the dev file.
+
+    Raises:
+        UserError: config, files, checkpoint and run do not fit together.
+        SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
+    """
+    join_processes()
+    folder = located(run, "run folder")
+    config = with_model(config, pretrained.weights.config)
+    task = labelled_task(config, pretrained.tokenizer, train)
+    training, held_out = _read(task, train), _read(task, dev)
+    examples = [window for record in training.records for window in task.examples(record)]
+    config = with_labels(with_steps(config, len(examples)), task.labels)
+    validate(config)
+    use_compilation_cache()
+    with hold_run(run):
+        config, changes = open_run(run, config)
+        for change in changes:
+            _tell(f"{change}, otherwise as the run was started")
+        predictor = Predictor(task, config, pretrained.tokenizer.pad_id, labelled=True)
+        job = _Job(config, pretrained, task, training, held_out, folder, predictor)
+        report = _report(job, _fit(job, examples))
+        if jax.process_index() == 0:
+            write_report(folder, report)
+    return report
+
+
+def write_report(run: epath.Path, report: dict[str, Any]) -> None:
+    """Writes `report.json` of a run."""
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    write_file(run / REPORT_FILE, f"{text}\n".encode())
+
+
+def _read(task: Task, file: Path) -> Labelled:
+    notes: Counter[str] = Counter()
+    records = list(task.read(file, True, notes))
+    if not records:
+        raise UserError(f"{file}: nothing in it")
+    for what, count in notes.items():
+        _tell(f"{file}: {count:,} {what}")
+    return Labelled(str(file), records, dict(notes))
+
+
+def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
+    """Trains to the last step, or to the end of its patience; returns the summary."""
+    config, tokenizer, weights = job.config, job.pretrained.tokenizer, job.pretrained.weights
+    batches = ExampleBatches(examples, config, tokenizer.pad_id)
+    evaluate = lambda params: figures(  # noqa: E731
+        job.task, predict_all(job.predictor, params, job.dev.records)
+    )
+    objective = task_objective(job.task, config, batches, evaluate)
+    facts: dict[str, Any] = {"training_file": job.train.name, "training_examples": len(examples)}
+
+    def initial_params() -> Any:
+        params = complete_params(weights, config, objective.init, tokenizer.digest, _tell)
+        facts.update(record_source(job.run, weights.source))
+        return params
+
+    checkpoints = Checkpoints(job.run / "checkpoints", config.train.keep_checkpoints)
+    with contextlib.closing(checkpoints):
+        step = checkpoints.latest_step
+        if step is not None:
+            facts |= recorded_source(job.run, False, step, _tell)
+        save_tokenizer(tokenizer, job.run / "tokenizer", step is not None)
+        return fit(
+            objective,
+            config,
+            job.run,
+            checkpoints=checkpoints,
+            initial_params=None if job.pretrained.scratch else initial_params,
+            identity={
+                "training_file_digest": _digest(job.train.name),
+                "tokenizer_digest": tokenizer.digest,
+            },
+            facts=facts,
+        )
+
+
+def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
+    """What the best step does on the dev file, and how it came about."""
+    params, best_step = load_params(job.run, best=True)
+    params = jax.device_put(params, replicated(make_mesh(job.config.mesh)))
+    best = predict_all(job.predictor, params, job.dev.records)
+    assert job.config.task is not None
+    return {
+        "task": job.config.task.kind,
+        "metric": job.config.task.metric,
+        "started_from": summary.get("started_from", "random weights"),
+        "train": _described(job.train),
+        "dev": _described(job.dev),
+        "steps": summary["steps"],
+        "best_step": best_step,
+        "seconds": summary["seconds"],
+        "figures": figures(job.task, best),
+        "details": job.task.details(best.records, best.predictions),
+    }
+
+
+def _described(labelled: Labelled) -> dict[str, Any]:
+    return {
+        "file": Path(labelled.name).name,  # without the folders above it on this machine
+        "records": len(labelled.records),
+        "notes": labelled.notes,
+    }
+
+
+def _digest(file: str) -> str:
+    """Of the training file; of a `tfds:` set, its name."""
+    return file if file.startswith("tfds:") else sha256_of(Path(file))
+
+
+def _tell(line: str) -> None:
+    if jax.process_index() == 0:
+        print(f"bertjax: {line}", file=sys.stderr)

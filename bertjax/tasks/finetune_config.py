@@ -1,0 +1,58 @@
+"""A fine-tuning config made whole: with the checkpoint's encoder, steps, and labels."""
+
+import dataclasses
+
+from bertjax.config import Config, DataConfig, MaskingConfig, ModelConfig
+from bertjax.errors import UserError
+from bertjax.tasks.example_batches import steps_of
+
+_MODEL_SETTINGS = ("dropout", "attention_dropout", "remat")  # the rest is the checkpoint's
+
+
+def with_model(config: Config, model: ModelConfig) -> Config:
+    """A fine-tuning config with the checkpoint's encoder, its own dropout and remat.
+
+    Raises:
+        UserError: it has no task, or settings that fine-tuning does not take.
+    """
+    if config.task is None:
+        raise UserError("a config for pretraining: take one of configs/finetune, or add a task")
+    length = config.data.length
+    if (
+        config.masking != MaskingConfig()
+        or config.data != DataConfig(length)
+        or config.train.phases
+    ):
+        raise UserError("fine-tuning takes no masking, no train.phases, and of data the length")
+    asked, default = dataclasses.asdict(config.model), dataclasses.asdict(ModelConfig())
+    own = {name: asked.pop(name) for name in _MODEL_SETTINGS}
+    if wrong := [name for name in asked if asked[name] != default[name]]:
+        raise UserError(f"model.{wrong[0]}: the checkpoint says what it is; leave it out")
+    data = DataConfig(length, pairs="none")
+    return dataclasses.replace(config, model=dataclasses.replace(model, **own), data=data)
+
+
+def with_steps(config: Config, examples: int) -> Config:
+    """The config with `train.steps`; it evaluates and saves at least once an epoch.
+
+    Raises:
+        UserError: it has both steps and epochs, or neither.
+    """
+    train = config.train
+    if (train.steps is None) == (train.epochs is None):
+        raise UserError("give train.epochs or train.steps, and not both")
+    epoch = steps_of(1, examples, train.batch_size)
+    steps = train.steps or steps_of(train.epochs or 0, examples, train.batch_size)
+    every = min(train.evaluate_every, epoch, steps)
+    train = dataclasses.replace(
+        train, steps=steps, evaluate_every=every, checkpoint_every=every, keep_checkpoints=1
+    )
+    return dataclasses.replace(config, train=train)
+
+
+def with_labels(config: Config, labels: tuple[str, ...]) -> Config:
+    """The config that says what the outputs stand for, for whoever opens the run."""
+    model, task = dataclasses.replace(config.model, labels=labels), config.task
+    if task is not None and "labels" in {field.name for field in dataclasses.fields(task)}:
+        task = dataclasses.replace(task, labels=labels)  # pyright: ignore[reportCallIssue]
+    return dataclasses.replace(config, model=model, task=task)

@@ -1,0 +1,100 @@
+"""Predictions for a file, and how good they are where it has labels."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from bertjax.config import Config
+from bertjax.errors import UserError
+from bertjax.files import require_local, write_whole
+from bertjax.progress import Progress
+from bertjax.tasks.labelled_task import labelled_task
+from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
+from bertjax.train.mesh import make_mesh, replicated
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
+
+
+class FileModel:
+    """A fine-tuned model, ready for files of its task.
+
+    Args:
+        params: the weights, with the task's heads.
+        config: of the run; its mesh is made of the devices that are here now.
+        tokenizer: the model's.
+    """
+
+    def __init__(self, params: dict[str, Any], config: Config, tokenizer: "Tokenizer") -> None:
+        self._config, self._tokenizer = config, tokenizer
+        self._task = labelled_task(config, tokenizer, None)
+        self._params = jax.device_put(params, replicated(make_mesh(config.mesh)))
+
+    def evaluate(self, file: Path) -> dict[str, float | int | None]:
+        """The task's metrics and loss on a labelled file.
+
+        Raises:
+            UserError: it cannot be used.
+        """
+        records = self._task.read(file, True, Counter())
+        found = predict_all(self._predictor(labelled=True), self._params, records)
+        if not found.records:
+            raise UserError(f"{file}: nothing in it")
+        return figures(self._task, found)
+
+    def predict(self, file: Path, output: Path) -> dict[str, int]:
+        """Writes one JSON object per record, in order; labels in the file are not needed.
+
+        Both files may be of any size. The output appears whole or not at all.
+
+        Returns:
+            `records`, and how often something was repaired or left out, by what it was.
+
+        Raises:
+            UserError: the input cannot be used, or the output cannot be written.
+        """
+        _check_output(file, output)
+        notes: Counter[str] = Counter()
+        counts: list[int] = []
+
+        def write(temporary: Path) -> None:
+            records = self._task.read(file, False, notes)
+            blocks = self._predictor(labelled=False)(self._params, records)
+            counts.append(_write_lines(temporary, blocks))
+
+        try:
+            write_whole(output.resolve(), write)
+        except OSError as error:
+            raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+        return {"records": counts[0], **notes}
+
+    def _predictor(self, labelled: bool) -> Predictor:
+        return Predictor(self._task, self._config, self._tokenizer.pad_id, labelled)
+
+
+def _check_output(file: Path, output: Path) -> None:
+    require_local(
+        "--output", output, "write to a local file and copy that (gcloud storage cp FILE {})"
+    )
+    if output.is_dir():
+        raise UserError(f"--output {output}: is a folder; give the name of a file, such as a.jsonl")
+    if output.exists() and file.exists() and output.samefile(file):
+        raise UserError(f"--output {output}: is the input too; give another name")
+    if not os.access(output.resolve().parent, os.W_OK):
+        raise UserError(f"--output {output}: no folder {output.parent} that can be written to")
+
+
+def _write_lines(path: Path, blocks: Iterator[Predicted]) -> int:
+    done = 0
+    with path.open("w", encoding="utf-8") as file, Progress("predicting", unit="record") as bar:
+        for block in blocks:
+            for prediction in block.predictions:
+                file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+            done += len(block.predictions)
+            bar.update(done)
+    return done

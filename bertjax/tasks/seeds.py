@@ -1,0 +1,90 @@
+"""One fine-tuning with several seeds: how much they differ, and the best of them kept."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from etils import epath
+
+from bertjax.config import Config
+from bertjax.errors import UserError
+from bertjax.files import located
+from bertjax.tasks.finetune import REPORT_FILE, Pretrained, finetune, write_report
+
+_CONFIG_FILE = "config.json"
+
+
+def finetune_seeds(
+    config: Config, pretrained: Pretrained, train: Path, dev: Path, run: epath.PathLike, seeds: int
+) -> dict[str, Any]:
+    """`finetune` with `seeds` seeds from `train.seed` on, in RUN/seeds/SEED.
+
+    RUN becomes a copy of the best one, whose seed the report names; the others lose their
+    checkpoints. Started again it goes on where it stopped.
+
+    Returns:
+        the best one's report with, besides, `seed`, `seeds` (each one's figures), `mean` and
+        `standard_deviation` (of the sample) by figure.
+
+    Raises:
+        UserError: as `finetune`, or RUN holds something else.
+    """
+    folder = located(run, "run folder")
+    if seeds < 2:
+        raise UserError(f"--seeds {seeds}: give at least 2, or leave it out")
+    if (folder / REPORT_FILE).exists():
+        found = json.loads((folder / REPORT_FILE).read_text())
+        if len(found.get("seeds", ())) == seeds:
+            return found
+    if (folder / _CONFIG_FILE).exists():
+        raise UserError(f"{run}: holds another run; give --run another folder")
+    reports = {}
+    for seed in range(config.train.seed, config.train.seed + seeds):
+        own = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+        reports[seed] = finetune(own, pretrained, train, dev, folder / "seeds" / str(seed))
+    metric = config.task.metric if config.task else ""
+    best = max(reports, key=lambda seed: reports[seed]["figures"][metric] or -1.0)
+    report = reports[best] | {"seed": best} | _spread(reports)
+    if jax.process_index() == 0:
+        for seed in reports:
+            if seed == best:
+                _copy(folder / "seeds" / str(seed), folder)
+            (folder / "seeds" / str(seed) / "checkpoints").rmtree(missing_ok=True)
+        write_report(folder, report)
+    return report
+
+
+def _spread(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Every seed's figures, and what they are on average."""
+    figures = {str(seed): report["figures"] for seed, report in reports.items()}
+    names = [
+        name
+        for name in next(iter(figures.values()))
+        if all(isinstance(own[name], float) for own in figures.values())
+    ]
+    values = {name: [own[name] for own in figures.values()] for name in names}
+    return {
+        "seeds": figures,
+        "mean": {name: statistics.mean(own) for name, own in values.items()},
+        "standard_deviation": {name: statistics.stdev(own) for name, own in values.items()},
+    }
+
+
+def _copy(source: epath.Path, target: epath.Path) -> None:
+    """Copies a run; its config, without which it is none, comes last."""
+    for file in sorted(_files(source), key=lambda file: file.name == _CONFIG_FILE):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.copy(place, overwrite=True)
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files(entry)
+        else:
+            yield entry

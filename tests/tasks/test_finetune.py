@@ -1,0 +1,191 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import bertjax
+from bertjax.config import DataConfig, MaskingConfig, ModelConfig
+from bertjax.errors import UserError
+from bertjax.tasks.finetune import finetune
+from bertjax.tasks.seeds import finetune_seeds
+from bertjax.train.record import list_steps
+from tests.tasks.labelled import config, pretrained, write_table
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labelled")
+    return write_table(folder / "train.tsv", 96, 0), write_table(folder / "dev.tsv", 40, 1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, files):
+    run = tmp_path_factory.mktemp("finetune") / "run"
+    return run, finetune(config(), pretrained(), *files, run)
+
+
+def losses(run):
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_a_separable_task_is_learnt(finished):
+    assert finished[1]["figures"]["accuracy"] > 0.9
+
+
+def test_the_report_is_written_and_says_what_was_trained_on_what(finished):
+    run, report = finished
+    assert report == json.loads((run / "report.json").read_text())
+    assert (report["task"], report["metric"]) == ("classification", "accuracy")
+    assert report["train"] == {"file": "train.tsv", "records": 96, "notes": {}}
+    assert report["dev"]["records"] == report["figures"]["examples"] == 40
+    assert report["started_from"] == "a small model"
+
+
+def test_it_evaluates_and_saves_every_epoch(finished):
+    run, _ = finished
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if "validation_accuracy" in line] == [12, 24]
+
+
+def test_a_run_is_opened_at_its_best_step_and_evaluates_as_the_report_says(finished, files):
+    run, report = finished
+    bert = bertjax.load(run)
+    assert bert.step == report["best_step"]
+    assert bert.config.labels == ("first", "second")
+    figures = bert.evaluate(data=files[1])
+    assert figures == pytest.approx(report["figures"])
+
+
+def test_predictions_come_in_the_files_order_whether_it_has_labels_or_not(
+    finished, files, tmp_path
+):
+    bert = bertjax.load(finished[0])
+    texts = [line.split("\t")[0] for line in files[1].read_text().splitlines()]
+    (tmp_path / "bare.tsv").write_text("\n".join(texts) + "\n")
+    for name, file in (("labelled", files[1]), ("bare", tmp_path / "bare.tsv")):
+        assert bert.predict(file, tmp_path / f"{name}.jsonl")["records"] == 40
+    found, bare = (
+        [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("labelled", "bare")
+    )
+    assert found == bare
+    gold = [line.split("\t")[1] for line in files[1].read_text().splitlines()[1:]]
+    right = np.mean([own["label"] == label for own, label in zip(found, gold, strict=True)])
+    assert right == pytest.approx(finished[1]["figures"]["accuracy"])
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(finished, files, tmp_path, monkeypatch):
+    from bertjax.train import loop
+
+    class StoppedError(Exception):
+        pass
+
+    save = loop._save
+
+    def stop_after_first(*arguments):
+        save(*arguments)
+        arguments[0].wait()
+        raise StoppedError
+
+    monkeypatch.setattr(loop, "_save", stop_after_first)
+    with pytest.raises(StoppedError):
+        finetune(config(), pretrained(), *files, tmp_path / "run")
+    monkeypatch.undo()
+    report = finetune(config(), pretrained(), *files, tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(finished[0])
+    assert report["figures"] == finished[1]["figures"]
+
+
+def test_a_finished_run_is_reported_again_without_training(finished, files):
+    run, report = finished
+    again = finetune(config(), pretrained(), *files, run)
+    assert again["figures"] == report["figures"]
+
+
+def test_scratch_starts_from_random_weights(files, tmp_path):
+    report = finetune(config(1), pretrained(scratch=True), *files, tmp_path)
+    assert report["started_from"] == "random weights"
+    first = losses(tmp_path)[0]
+    assert first == pytest.approx(np.log(2), abs=0.05)  # the head of a fresh model says nothing
+
+
+def test_frozen_layers_stay_as_they_were_in_the_checkpoint(files, tmp_path):
+    settings = config(1)
+    settings = dataclasses.replace(
+        settings, optimizer=dataclasses.replace(settings.optimizer, frozen_layers=1)
+    )
+    finetune(settings, pretrained(), *files, tmp_path)
+    before, after = pretrained().weights.params, bertjax.load(tmp_path).params
+    same = lambda *path: np.array_equal(_at(before, path), _at(after, path))  # noqa: E731
+    assert same("embeddings", "token")
+    assert same("layers", "0", "intermediate", "kernel")
+    assert not same("layers", "1", "intermediate", "kernel")
+
+
+def _at(tree, path):
+    for name in path:
+        tree = tree[name]
+    return np.asarray(tree)
+
+
+@pytest.fixture(scope="module")
+def with_seeds(tmp_path_factory, files):
+    run = tmp_path_factory.mktemp("seeds") / "run"
+    return run, finetune_seeds(config(1), pretrained(), *files, run, seeds=3)
+
+
+def test_several_seeds_are_summed_up_and_the_best_is_kept(with_seeds, files):
+    run, report = with_seeds
+    values = [own["accuracy"] for own in report["seeds"].values()]
+    assert list(report["seeds"]) == ["0", "1", "2"]
+    assert report["mean"]["accuracy"] == pytest.approx(np.mean(values))
+    assert report["standard_deviation"]["accuracy"] == pytest.approx(np.std(values, ddof=1))
+    assert report["figures"]["accuracy"] == max(values)
+    figures = bertjax.load(run).evaluate(data=files[1])
+    assert figures["accuracy"] == pytest.approx(max(values))
+    assert [list_steps(run / "seeds" / seed / "checkpoints") for seed in "012"] == [[], [], []]
+
+
+def test_finished_seeds_are_not_trained_again(with_seeds, files):
+    run, report = with_seeds
+    before = (run / "config.json").stat().st_mtime_ns
+    assert finetune_seeds(config(1), pretrained(), *files, run, seeds=3) == report
+    assert (run / "config.json").stat().st_mtime_ns == before
+
+
+def test_seeds_are_refused_where_another_run_is(finished, files):
+    with pytest.raises(UserError, match="another run"):
+        finetune_seeds(config(), pretrained(), *files, finished[0], seeds=2)
+
+
+REFUSED = {
+    "a config for pretraining": {"task": None},
+    "model.num_layers: the checkpoint says": {"model": ModelConfig(num_layers=3)},
+    "no masking": {"masking": MaskingConfig(rate=0.3)},
+    "of data the length": {"data": DataConfig(length=32, packing=False)},
+    "does not fit|do not fit": {"data": DataConfig(length=512)},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_settings_that_fine_tuning_does_not_take_are_refused(message, files, tmp_path):
+    settings = dataclasses.replace(config(), **REFUSED[message])
+    with pytest.raises(UserError, match=message):
+        finetune(settings, pretrained(), *files, tmp_path)
+
+
+@pytest.mark.parametrize("train", [{"epochs": None}, {"steps": 5}])
+def test_either_steps_or_epochs_are_needed(train, files, tmp_path):
+    with pytest.raises(UserError, match=r"train\.epochs or train\.steps"):
+        finetune(config(**train), pretrained(), *files, tmp_path)
+
+
+def test_another_training_file_is_another_run(finished, files, tmp_path):
+    other = write_table(tmp_path / "other.tsv", 96, 7)
+    with pytest.raises(UserError, match="training file digest"):
+        finetune(config(), pretrained(), other, files[1], finished[0])
