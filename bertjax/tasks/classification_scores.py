@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bertjax.tasks.text_records import TextRecord
+from bertjax.tasks.text_records import TextRecord, texts_of
 
 _ERRORS = 20
-_MOST_CHARACTERS = 300  # of a text in a report
+_UNDEFINED: Any = {"zero_division": 0.0}  # what scikit-learn gives for what has no value
 
 Predictions = Sequence[Mapping[str, Any]]
 
@@ -32,8 +32,8 @@ def classification_scores(
     true, found = _numbers(records, predictions, labels)
     scores = {"accuracy": metrics.accuracy_score(true, found)}
     if len(labels) == 2:
-        scores["f1"] = metrics.f1_score(true, found, zero_division=0.0)  # of number 1
-    scores["macro_f1"] = metrics.f1_score(true, found, average="macro", zero_division=0.0)
+        scores["f1"] = metrics.f1_score(true, found, **_UNDEFINED)  # of number 1
+    scores["macro_f1"] = metrics.f1_score(true, found, average="macro", **_UNDEFINED)
     several = len({*true, *found}) > 1
     scores["matthews"] = metrics.matthews_corrcoef(true, found) if several else 0.0
     return {name: float(value) for name, value in scores.items()}
@@ -60,14 +60,14 @@ def classification_details(
     true, found = _numbers(records, predictions, labels)
     numbers = range(len(labels))
     counts = metrics.confusion_matrix(true, found, labels=numbers)
-    parts = metrics.precision_recall_fscore_support(true, found, labels=numbers, zero_division=0.0)
+    parts = metrics.precision_recall_fscore_support(true, found, labels=numbers, **_UNDEFINED)
     classes = [
         {"label": label}
         | ({"training_rows": training_rows.get(label, 0)} if training_rows else {})
         | {"rows": int(rows), "predicted": int(predicted)}
         | {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
         for label, predicted, precision, recall, f1, rows in zip(
-            labels, counts.sum(axis=0), *parts, strict=True
+            labels, counts.sum(axis=0), *np.array(parts), strict=True
         )
     ]
     commonest, rows = Counter(true).most_common(1)[0]
@@ -77,11 +77,6 @@ def classification_details(
         "confusion": {"labels": list(labels), "counts": counts.tolist()},
         "errors": _errors(records, predictions, labels),
     }
-
-
-def shortened(text: str) -> str:
-    """The text as a report shows it."""
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
 def _numbers(
@@ -111,9 +106,3 @@ def _errors(
         | texts_of(records[index])
         for index in wrong
     ]
-
-
-def texts_of(record: TextRecord) -> dict[str, str]:
-    """The texts of a record as a report shows them."""
-    texts = {"text": record.text, "second": record.second}
-    return {name: shortened(text) for name, text in texts.items() if text is not None}

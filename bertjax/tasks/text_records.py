@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
 
 _ROWS_AT_ONCE = 256  # are tokenized together
+_MOST_CHARACTERS = 300  # of a text in a report
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,16 @@ def example_of(record: TextRecord, name: str, dtype: type[np.generic]) -> Exampl
     """The record with its target called `name`, if it has one."""
     targets = {} if record.target is None else {name: np.asarray(record.target, dtype)}
     return Example(record.token_ids, record.segment_ids, targets)
+
+
+def texts_of(record: TextRecord) -> dict[str, str]:
+    """`text` and, of a pair, `second`, as a report shows them: their beginning if they are long."""
+    texts = {"text": record.text, "second": record.second}
+    return {
+        name: text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+        for name, text in texts.items()
+        if text is not None
+    }
 
 
 def kept_tokens(first: int, second: int, room: int) -> tuple[int, int]:

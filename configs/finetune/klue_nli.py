@@ -1,0 +1,23 @@
+r"""KLUE-NLI: does a Korean hypothesis follow from a premise? (Park et al. 2021).
+
+    bertjax finetune configs/finetune/klue_nli.py --init CHECKPOINT --train train.tsv \
+        --dev dev.tsv --run RUN
+
+The columns are `premise`, `hypothesis` and `label`. Scored by accuracy; the three labels are
+equally common.
+"""
+
+from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        task=Classification(
+            text="premise",
+            second="hypothesis",
+            labels=("entailment", "neutral", "contradiction"),
+        ),
+        data=DataConfig(length=128),
+        optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
+        train=TrainConfig(epochs=3, batch_size=32),
+    )

@@ -1,0 +1,19 @@
+r"""NSMC: is a Korean film review positive (1) or negative (0)?
+
+    bertjax finetune configs/finetune/nsmc.py --init CHECKPOINT --train ratings_train.txt \
+        --dev ratings_test.txt --run RUN
+
+The columns are those of the published `ratings_train.txt` and `ratings_test.txt`. Scored by
+accuracy.
+"""
+
+from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        task=Classification(text="document", labels=("0", "1")),
+        data=DataConfig(length=128),
+        optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
+        train=TrainConfig(epochs=3, batch_size=32),
+    )

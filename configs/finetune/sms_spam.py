@@ -1,0 +1,19 @@
+r"""SMS Spam Collection: is a text message spam? English (Almeida et al. 2011).
+
+    bertjax finetune configs/finetune/sms_spam.py --init CHECKPOINT --train train.tsv \
+        --dev test.tsv --run RUN
+
+A table with the columns `text` and `label` (`ham` or `spam`). One message in seven is spam: scored
+by the F1 of spam. `--task.class_weights=balanced` lets both labels weigh the same.
+"""
+
+from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        task=Classification(text="text", labels=("ham", "spam"), metric="f1"),
+        data=DataConfig(length=128),
+        optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
+        train=TrainConfig(epochs=3, batch_size=32),
+    )

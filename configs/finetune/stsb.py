@@ -1,0 +1,20 @@
+r"""STS-B: how alike are two English sentences, from 0 to 5? (Cer et al. 2017).
+
+    bertjax finetune configs/finetune/stsb.py --init CHECKPOINT --train train.tsv \
+        --dev dev.tsv --run RUN
+
+The columns are GLUE's, `sentence1`, `sentence2` and `score`. With `tfds:glue/stsb@train` and
+`tfds:glue/stsb@validation` in place of files, the score's column is `--task.label=label`. Scored by
+Spearman's correlation.
+"""
+
+from bertjax.config import Config, DataConfig, OptimizerConfig, Regression, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        task=Regression(text="sentence1", second="sentence2", label="score"),
+        data=DataConfig(length=128),
+        optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
+        train=TrainConfig(epochs=3, batch_size=32),
+    )

@@ -1,0 +1,49 @@
+"""The configs of configs/finetune: what they say, and that they fit the data sets they name."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertjax.config import Classification, Regression, load_config
+from bertjax.tasks.classification import classification_task
+from bertjax.tasks.regression import regression_task
+from tests.tasks.small_bert import TOKENIZER
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(ROOT.glob("configs/finetune/*.py"))
+DATA = ROOT.parent / "shared" / "data" / "tasks"
+TABLES = [
+    file for file in CONFIGS if isinstance(load_config(file).task, Classification | Regression)
+]
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_config_has_a_task_and_says_how_to_run_it(file):
+    config = load_config(file)
+    assert config.task is not None
+    assert config.train.epochs
+    assert f"bertjax finetune configs/finetune/{file.name} --init" in file.read_text()
+
+
+@pytest.mark.parametrize("file", TABLES, ids=lambda file: file.stem)
+def test_the_columns_and_labels_are_those_of_the_data_set(file):
+    held_out = [DATA / file.stem / name for name in ("dev.tsv", "test.tsv")]
+    held_out = [path for path in held_out if path.is_file()]
+    if not held_out:
+        pytest.skip(f"no {DATA / file.stem}")
+    config = load_config(file)
+    arguments = (TOKENIZER, config.data.length, 2, None)
+    if isinstance(config.task, Classification):
+        task = classification_task(config.task, *arguments)
+    else:
+        assert isinstance(config.task, Regression)
+        task = regression_task(config.task, *arguments)
+    for path in held_out:
+        records = list(task.read(path, True, Counter()))
+        targets = np.array([record.target for record in records])
+        if isinstance(config.task, Classification):
+            assert set(targets) == set(range(len(task.labels)))
+        else:
+            assert (targets.min(), targets.max()) == (0, 5)
