@@ -67,16 +67,13 @@ def test_sentencepiece_marks_of_words_bear_nothing(sentencepiece):
 
 
 def test_pieces_that_share_a_character_leave_its_label_to_the_first():
-    class Halves:
-        """Cuts as models with bytes for rare characters do: two pieces for the second one."""
-
-        def encode_with_offsets(self, text, *, plain_text):
-            assert (text, plain_text) == ("a漢b", True)
-            return [7, 8, 9, 6], [(0, 1), (1, 2), (1, 2), (2, 3)]
-
-    pieces = character_pieces(Halves(), "a漢b")
-    assert pieces.owners == [0, 1, 3]
-    assert [list(found) for found in first_tokens(pieces.owners)] == [[0, 1, 3], [0, 1, 2]]
+    # As Google's uncased vocabularies, which take syllables apart.
+    jamo = [*SPECIAL, "\u1100", "##\u1100", "##\u1161", "b"]
+    tokenizer = make_wordpiece(jamo, WordPieceSettings(cased=False), "here")
+    pieces = character_pieces(tokenizer, "가가 b")
+    assert tokens_of(tokenizer, pieces) == ["\u1100", "##\u1161", "##\u1100", "##\u1161", "b"]
+    assert pieces.owners == [0, 2, -1, 4]
+    assert [list(found) for found in first_tokens(pieces.owners)] == [[0, 2, 4], [0, 1, 3]]
 
 
 def test_pieces_with_a_label_have_the_label_of_their_first_token():

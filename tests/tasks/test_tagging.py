@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -143,7 +144,7 @@ def test_context_comes_from_the_sentences_around_and_is_not_labelled(tmp_path):
     task = make_task(file, context=1)
     records = read(task, file)
     seen = [task.examples(record)[0] for record in records]
-    words = [TOKENIZER.decode(example.token_ids).split() for example in seen]
+    words = [TOKENIZER.decode(example.token_ids.tolist()).split() for example in seen]
     assert words == [["bab", "kok", "sus"], ["kok", "sus", "tit"], ["sus", "tit", "bad"], ["baf"]]
     weights = [example.targets["tag_weights"].tolist() for example in seen]
     assert weights == [[0, 1, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 1, 0]]
@@ -182,11 +183,10 @@ def test_packed_examples_keep_their_targets_apart(task, tmp_path):
 
 
 def test_the_loss_counts_labelled_pieces_alone():
-    logits = np.zeros((1, 4, 3), np.float32)
-    logits[0, 1, 2] = 50
+    logits = jnp.zeros((1, 4, 3)).at[0, 1, 2].set(50)
     batch = {
-        "tag_ids": np.array([[0, 2, 1, 0]], np.int32),
-        "tag_weights": np.array([[0, 1, 1, 0]], np.float32),
+        "tag_ids": jnp.array([[0, 2, 1, 0]]),
+        "tag_weights": jnp.array([[0.0, 1.0, 1.0, 0.0]]),
     }
     sums, counts = tagging_loss({"tagging_logits": logits}, batch)
     assert sums["tagging_loss"] == pytest.approx(np.log(3))

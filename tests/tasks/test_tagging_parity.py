@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -66,7 +67,8 @@ def expected(model, examples):
 @pytest.fixture(scope="module", params=[32, 64])
 def found(request, task, examples):
     """(loss, gradients, logits by example), several of them in rows of that many positions."""
-    batch = pack_examples(examples, request.param, TOKENIZER.pad_id)
+    packed = pack_examples(examples, request.param, TOKENIZER.pad_id)
+    batch = jax.tree.map(jnp.asarray, packed)
 
     def loss(params):
         ids = [batch[name] for name in ("token_ids", "segment_ids", "pair_ids")]
@@ -76,7 +78,7 @@ def found(request, task, examples):
         return sums["tagging_loss"] / counts["tagging_loss"], logits["tagging_logits"]
 
     (value, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(PARAMS)
-    return value, gradients, unpack(np.asarray(logits), batch, len(examples))
+    return value, gradients, unpack(np.asarray(logits), packed, len(examples))
 
 
 def test_logits_of_every_token(found, expected, examples):
@@ -95,7 +97,7 @@ def test_gradient_of_every_parameter(found, model):
 
 
 def test_dropout_is_on_the_input_of_the_head(task):
-    hidden = np.ones((1, 4, MODEL.hidden_size), np.float32)
+    hidden = jnp.ones((1, 4, MODEL.hidden_size))
     dropped = task.logits(PARAMS, hidden, {}, lambda inputs: inputs * 0)["tagging_logits"]
     bias = PARAMS["tagging_head"]["dense"]["bias"]
     np.testing.assert_array_equal(dropped, np.broadcast_to(bias, dropped.shape))
