@@ -1,0 +1,153 @@
+"""Files of SQuAD 1.1, SQuAD 2.0 and KorQuAD 1.0: questions, contexts, where the answers stand."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from bertjax.errors import UserError
+from bertjax.tasks.task import Notes
+from bertjax.text.text_files import read_lines
+
+MOVED = "answers moved to where their text stands"
+NOT_FOUND = "answers whose text is not in the context (scored, not trained on)"
+
+_MAX_BYTES = 1 << 32  # of a line; published files are one line
+_KINDS = {str: "a text", list: "a list", int: "a whole number", bool: "true or false"}
+_Value = TypeVar("_Value", str, list, int, bool)
+
+
+class Answer(NamedTuple):
+    """A right answer, and its (start, end) characters in the context; None: it is not in there."""
+
+    text: str
+    span: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        row: its number in the file, from 1.
+        id: the file's own name for it.
+        text: what is asked.
+        context: where the answer stands; one object for all questions on it.
+        answers: the right ones, none if the context has no answer; None if labels were not read.
+    """
+
+    row: int
+    id: str
+    text: str
+    context: str
+    answers: tuple[Answer, ...] | None
+
+
+def read_questions(
+    path: Path, labelled: bool, unanswerable: bool, notes: Notes
+) -> Iterator[Question]:
+    """The questions of a file in their order.
+
+    The file is parsed as a whole. An answer whose offset points elsewhere is looked for: the
+    occurrence nearest to the offset counts.
+
+    Args:
+        path: JSON in SQuAD's layout; may be compressed.
+        labelled: whether to read the answers, which must be there then.
+        unanswerable: whether a question may be without an answer (SQuAD 2.0).
+        notes: counts the answers that were moved or not found.
+
+    Raises:
+        UserError: not such a file, or no question in it; a question without an answer that may not
+            be; the message gives the place.
+    """
+    row = 0
+    for place, paragraph in _paragraphs(path):
+        context = _value(paragraph, "context", str, place)
+        for number, entry in enumerate(_value(paragraph, "qas", list, place)):
+            here, row = f"{place}.qas[{number}]", row + 1
+            text, name = _value(entry, "question", str, here), _id(entry, here)
+            answers = _answers(entry, context, here, notes) if labelled else None
+            if answers == () and not unanswerable:
+                raise UserError(
+                    f"{here}: the question has no answer; "
+                    "--task.unanswerable=true is for files with such questions"
+                )
+            yield Question(row, name, text, context, answers)
+    if not row:
+        raise UserError(f"{path}: no question in it")
+
+
+def _paragraphs(path: Path) -> Iterator[tuple[str, Any]]:
+    """Every paragraph and its place in the file."""
+    articles = _value(_parse(path), "data", list, str(path))
+    for first, article in enumerate(articles):
+        place = f"{path}: data[{first}]"
+        for second, paragraph in enumerate(_value(article, "paragraphs", list, place)):
+            yield f"{place}.paragraphs[{second}]", paragraph
+
+
+def _parse(path: Path) -> Any:
+    text = "\n".join(read_lines(path, _MAX_BYTES, cut_long=False))
+    if not text.strip():
+        raise UserError(f"{path}: the file is empty")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        near = text[max(error.pos - 20, 0) : error.pos + 20]
+        raise UserError(
+            f"{path}: line {error.lineno}: not valid JSON ({error.msg} near {near!r})"
+        ) from error
+    except RecursionError as error:
+        raise UserError(f"{path}: not valid JSON (nested too deeply)") from error
+
+
+def _answers(entry: dict[str, Any], context: str, place: str, notes: Notes) -> tuple[Answer, ...]:
+    """The question's answers with their places; none where it is marked impossible."""
+    if "is_impossible" in entry and _value(entry, "is_impossible", bool, place):
+        return ()
+    found = []
+    for number, answer in enumerate(_value(entry, "answers", list, place)):
+        here = f"{place}.answers[{number}]"
+        text = _value(answer, "text", str, here)
+        if bare := text.strip():
+            start = _value(answer, "answer_start", int, here) + text.index(bare)
+            found.append(Answer(text, _locate(context, bare, start, notes)))
+    return tuple(found)
+
+
+def _locate(context: str, text: str, start: int, notes: Notes) -> tuple[int, int] | None:
+    """Where the text stands: at `start`, or as near to it as it can be found."""
+    if start < 0 or not context.startswith(text, start):
+        places = list(_occurrences(context, text))
+        notes[MOVED if places else NOT_FOUND] += 1
+        if not places:
+            return None
+        start = min(places, key=lambda place: abs(place - start))
+    return start, start + len(text)
+
+
+def _occurrences(context: str, text: str) -> Iterator[int]:
+    place = context.find(text)
+    while place >= 0:
+        yield place
+        place = context.find(text, place + 1)
+
+
+def _id(entry: dict[str, Any], place: str) -> str:
+    """Some files number their questions."""
+    if isinstance(entry.get("id"), int):
+        return str(entry["id"])
+    return _value(entry, "id", str, place)
+
+
+def _value(entry: Any, name: str, kind: type[_Value], place: str) -> _Value:
+    """A field of a JSON object; raises UserError if it is not there or of another type."""
+    if not isinstance(entry, dict):
+        raise UserError(f"{place}: expected a JSON object with {name!r}, as in SQuAD's files")
+    if name not in entry:
+        raise UserError(f"{place}: {name!r} is missing; expected the layout of SQuAD's files")
+    if not isinstance(entry[name], kind):
+        raise UserError(f"{place}: {name!r} must be {_KINDS[kind]}")
+    return entry[name]
