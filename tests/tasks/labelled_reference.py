@@ -4,21 +4,24 @@ import numpy as np
 import torch
 from transformers import (
     BertConfig,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
 )
 
 from tests.reference import leaf, parameter_names
 
-_MODELS = {
-    "classification_head": BertForSequenceClassification,
-    "tagging_head": BertForTokenClassification,
+_MODELS = {  # and the name of the head in it
+    "classification_head": (BertForSequenceClassification, "classifier"),
+    "tagging_head": (BertForTokenClassification, "classifier"),
+    "span_head": (BertForQuestionAnswering, "qa_outputs"),
 }
 
 
 def labelled_reference(config, params, outputs):
     """The model of the head among the params, in float32, without dropout."""
-    model = _MODELS[_head(params)](
+    model_class, _ = _MODELS[_head(params)]
+    model = model_class(
         BertConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.hidden_size,
@@ -68,11 +71,12 @@ def assert_same_gradients(config, model, gradients):
 def _names(config, params):
     """(our path, Hugging Face's name, whether transposed) of every one of the params."""
     names = [each for each in parameter_names(config) if each[0].split("/")[0] in params]
-    head = f"{_head(params)}/dense"
+    head = _head(params)
+    _, theirs = _MODELS[head]
     return [
         *names,
-        (f"{head}/kernel", "classifier.weight", True),
-        (f"{head}/bias", "classifier.bias", False),
+        (f"{head}/dense/kernel", f"{theirs}.weight", True),
+        (f"{head}/dense/bias", f"{theirs}.bias", False),
     ]
 
 

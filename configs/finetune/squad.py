@@ -1,0 +1,18 @@
+"""SQuAD 1.1: the words of a Wikipedia paragraph that answer a question.
+
+    bertjax finetune configs/finetune/squad.py --init CHECKPOINT --train FILE --dev FILE --run RUN
+
+Learning rate and epochs are the paper's (section 4.2). A model with fewer positions takes shorter
+windows: `--data.length=128`.
+"""
+
+from bertjax.config import Config, DataConfig, OptimizerConfig, QuestionAnswering, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        data=DataConfig(length=384),
+        optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
+        train=TrainConfig(epochs=3, batch_size=16, evaluate_every=500, checkpoint_every=500),
+        task=QuestionAnswering(),
+    )

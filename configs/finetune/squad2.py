@@ -1,0 +1,19 @@
+"""SQuAD 2.0: as SQuAD 1.1, but half of the questions have no answer in their paragraph.
+
+    bertjax finetune configs/finetune/squad2.py --init CHECKPOINT --train FILE --dev FILE --run RUN
+
+Learning rate and epochs are the paper's (section 4.3). How sure the model must be that there is no
+answer is found on the dev file and kept with the run. A model with fewer positions takes shorter
+windows: `--data.length=128`.
+"""
+
+from bertjax.config import Config, DataConfig, OptimizerConfig, QuestionAnswering, TrainConfig
+
+
+def get_config() -> Config:
+    return Config(
+        data=DataConfig(length=384),
+        optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
+        train=TrainConfig(epochs=2, batch_size=16, evaluate_every=500, checkpoint_every=500),
+        task=QuestionAnswering(unanswerable=True),
+    )
