@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 _MOST_LABELS = 12  # with more of them, the commonest confusions stand for the whole matrix
 _MOST_CONFUSIONS = 20
+_MOST_SAMPLES = 5  # of the mistakes; the report holds more
 _SHORT = 40  # characters; longer values stand on lines of their own
 _NUMBER = re.compile(r"-|-?[0-9,]+(\.[0-9]+)?")
 
@@ -30,7 +31,7 @@ def report_text(report: Mapping[str, Any], samples: bool = True) -> str:
 
     Args:
         report: as `report.json` holds it.
-        samples: whether to show the mistakes, which quote the data.
+        samples: whether to show a few mistakes, which quote the data.
     """
     parts = []
     for table in report_tables(report, samples):
@@ -60,7 +61,8 @@ def report_tables(report: Mapping[str, Any], samples: bool = True) -> list[Table
         if name == "errors" and not samples:
             continue
         if isinstance(detail, list):
-            tables.append(_rows_table(title, detail))
+            most = _MOST_SAMPLES if name == "errors" else len(detail)
+            tables.append(_rows_table(title, detail[:most]))
         elif {"labels", "counts"} <= detail.keys():
             tables.append(_confusion_table(title, detail["labels"], detail["counts"]))
         else:

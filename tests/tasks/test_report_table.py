@@ -91,6 +91,12 @@ def test_long_values_stand_on_lines_of_their_own():
     ]
 
 
+def test_a_few_of_many_mistakes_are_shown():
+    errors = [{"row": row, "text": "long " * 20} for row in range(20)]
+    (*_, table) = report_tables(REPORT | {"details": {"errors": errors}})
+    assert [row[0] for row in table.rows] == ["0", "1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("rendered", [report_text, report_markdown])
 def test_samples_of_the_data_can_be_left_out(rendered):
     assert "a long text" in rendered(REPORT)
