@@ -147,7 +147,7 @@ def _predict(
     best: list[str] = []
     for window, output in zip(windows(record, room), outputs, strict=True):
         scores = output["tagging_logits"][_labelled(window)]
-        best += [labels[tag] for tag in np.argmax(scores, axis=-1).tolist()]
+        best += [labels[int(tag)] for tag in np.argmax(scores, axis=-1)]
     tokens = list(record.sentence.tokens)
     return {"tokens": tokens, "labels": spread(best, record.pieces.owners)}
 
