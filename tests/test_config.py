@@ -24,6 +24,7 @@ from bertjax.config import (
 from bertjax.errors import UserError
 
 CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.py"))
+TASK_CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/finetune/*.py"))
 TWO_PHASES = Config(
     train=TrainConfig(phases=(Phase(900, 128, 32, 1e-3, 100), Phase(100, 512, 8, 5e-4, 0)))
 )
@@ -34,6 +35,15 @@ def test_every_config_file_is_valid_and_says_how_to_run_it(file):
     config = load_config(file)
     validate(config)
     assert "bertjax pretrain configs/" in file.read_text()
+
+
+@pytest.mark.parametrize("file", TASK_CONFIGS, ids=lambda file: file.stem)
+def test_a_fine_tuning_config_has_a_task_and_tells_its_command(file):
+    config = load_config(file.stem)
+    assert config.task is not None
+    assert (config.train.steps is None) != (config.train.epochs is None)
+    assert from_json(to_json(config), "here") == config
+    assert "bertjax finetune " in file.read_text()
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

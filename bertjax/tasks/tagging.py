@@ -13,6 +13,7 @@ import optax
 
 from bertjax.config import ModelConfig, Tagging
 from bertjax.data.examples import Example
+from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.entities import Entity, count_entities, entities, entity_scores, type_table
 from bertjax.tasks.tag_files import check_labels, labels_of, read_sentences
@@ -43,9 +44,12 @@ def tagging_task(
         train: the file whose labels are learnt where `settings` has none.
 
     Raises:
-        UserError: labels that are no BIO labels, or a training file that cannot be read.
+        UserError: labels that are no BIO labels, a negative context, or a training file that
+            cannot be read.
     """
     del num_segments
+    if settings.context < 0:
+        raise UserError(f"task.context={settings.context}: must not be negative")
     labels = labels_of(train, settings) if train and not settings.labels else settings.labels
     check_labels(labels)
     split = character_pieces if settings.layout == "klue" else word_pieces

@@ -3,7 +3,9 @@
     bertjax finetune configs/finetune/klue_ner.py --init CHECKPOINT \\
         --train train.tsv --dev test.tsv --run RUN
 
-An entity may end inside a piece of the vocabulary: no model of such pieces reaches an F1 of 1.
+A piece of the vocabulary gives all its characters to one entity or to none. Where an entity ends
+inside a piece, that is wrong: right labels of all pieces score an F1 of 0.953 with 8,000
+SentencePiece pieces of Korean Wikipedia, 0.894 with 32,000, and 0.839 with 8,000 of WordPiece.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, Tagging, TrainConfig

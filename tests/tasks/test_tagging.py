@@ -78,6 +78,11 @@ def test_labels_are_those_of_the_training_file_or_of_the_config(task):
         make_task(labels=("O", "I-x"))
 
 
+def test_a_negative_context_is_refused():
+    with pytest.raises(UserError, match=r"task.context=-1: must not be negative"):
+        make_task(labels=LABELS, context=-1)
+
+
 def test_the_first_piece_of_each_word_is_labelled_and_nothing_else(tmp_path):
     words = ["bab", "babkok", "kok"]
     tokenizer = make_wordpiece(
