@@ -121,8 +121,11 @@ def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
         where = f"{path}: row {number}"
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not valid JSON ({error}); mend or remove it") from error
+        except json.JSONDecodeError as error:
+            told = f"{error.msg} at character {error.pos + 1}"
+            raise UserError(f"{where}: not valid JSON ({told}); mend or remove it") from error
+        except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure
+            raise UserError(f"{where}: cannot be read ({error}); mend or remove it") from error
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected a JSON object with the columns as its fields")
         _check_columns(where, columns, list(row))

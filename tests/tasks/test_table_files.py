@@ -110,7 +110,12 @@ def test_what_is_written_is_read_whatever_the_kind_of_file(tmp_path_factory, row
         ("a.csv", "sentence,label\na,b,1\n", "row 2: 3 fields, but the header has 2"),
         ("a.csv", 'sentence,label\na,1\n"b,1\nc,0\n', "row 3: unexpected end of data; a field"),
         ("a.csv", f'sentence,label\n"{"a" * 200_000}', "row 2: field larger than field limit"),
-        ("a.jsonl", '{"sentence": "a", "label": 1}\n{"sen', "row 2: not valid JSON"),
+        (
+            "a.jsonl",
+            '{"sentence": "a", "label": 1}\n{"sen',
+            "row 2: not valid JSON .Unterminated",
+        ),
+        ("a.jsonl", "[" * 100_000, "row 1: cannot be read"),
         ("a.jsonl", '["a", 1]\n', "row 1: expected a JSON object"),
         ("a.jsonl", '{"sentence": "a"}\n', "row 1: no column 'label'; there are sentence"),
         ("a.jsonl", '{"sentence": ["a"], "label": 1}', "row 1: 'sentence' must be a string or a n"),
