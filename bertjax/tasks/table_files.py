@@ -178,8 +178,8 @@ def _check_columns(where: Path | str, columns: Columns, names: Sequence[str]) ->
         if (count := names.count(name)) != 1:
             told = "no column" if count == 0 else f"{count} columns"
             raise UserError(
-                f"{where}: {told} {name!r}; there are {', '.join(names)[:200] or 'none'} "
-                f"(set task.{field})"
+                f"{where}: {told} {name!r}, which task.{field} names; "
+                f"there are {', '.join(names)[:200] or 'none'}"
             )
 
 

@@ -155,7 +155,11 @@ def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_pa
         (["no", "no"], {}, "column 'label': expected two different labels or more, found"),
         (["no", "no"], {"labels": ("no", "no")}, "task.labels: expected two different labels"),
         (["no", "yes"], {"labels": LABELS, "metric": "f1"}, r"task.metric=f1 is for two labels"),
-        (["no", "yes"], {"label": "class"}, "no column 'class'; there are sentence, label"),
+        (
+            ["no", "yes"],
+            {"label": "class"},
+            "no column 'class', which task.label names; there are s",
+        ),
     ],
 )
 def test_labels_that_cannot_be_learnt_are_refused(tmp_path, labels, settings, message):

@@ -103,8 +103,16 @@ def test_what_is_written_is_read_whatever_the_kind_of_file(tmp_path_factory, row
         ("a.tsv", "", "empty; its first line names the columns"),
         ("a.jsonl", "", "no rows in it"),
         ("a.tsv", "sentence\tlabel\n", "no rows in it"),
-        ("a.tsv", "text\tlabel\na\t1\n", "no column 'sentence'; there are text, label .set task.t"),
-        ("a.tsv", "sentence\tx\na\t1\n", "no column 'label'; there are sentence, x .set task.l"),
+        (
+            "a.tsv",
+            "text\tlabel\na\t1\n",
+            "no column 'sentence', which task.text names; there",
+        ),
+        (
+            "a.tsv",
+            "sentence\tx\na\t1\n",
+            "no column 'label', which .* there are sentence, x",
+        ),
         ("a.csv", "sentence,label,label\na,1,0\n", "2 columns 'label'"),
         ("a.tsv", "sentence\tlabel\na\t1\nb\n", r"row 3: 1 field, but the header has 2 \(sentence"),
         ("a.csv", "sentence,label\na,b,1\n", "row 2: 3 fields, but the header has 2"),
@@ -117,7 +125,7 @@ def test_what_is_written_is_read_whatever_the_kind_of_file(tmp_path_factory, row
         ),
         ("a.jsonl", "[" * 100_000, "row 1: cannot be read"),
         ("a.jsonl", '["a", 1]\n', "row 1: expected a JSON object"),
-        ("a.jsonl", '{"sentence": "a"}\n', "row 1: no column 'label'; there are sentence"),
+        ("a.jsonl", '{"sentence": "a"}\n', "row 1: no column 'label', which task.label names"),
         ("a.jsonl", '{"sentence": ["a"], "label": 1}', "row 1: 'sentence' must be a string or a n"),
         ("a.tsv", b"sentence\tlabel\ncaf\xe9\t1\n", "not UTF-8 text .bad byte 0xe9 at offset 18"),
         ("a.tsv.gz", b"sentence\tlabel\n", "damaged or not a gz file"),
@@ -195,7 +203,7 @@ def test_a_hidden_class_is_no_label(prepared):
     ("suffix", "columns", "message"),
     [
         ("@dev", COLUMNS, "no split 'dev'; there are test, train"),
-        ("", {"text": "text"}, "no column 'text'; there are .*sentence.* .set task.text"),
+        ("", {"text": "text"}, "no column 'text', which task.text names; there are .*sentence"),
     ],
 )
 def test_what_a_prepared_set_lacks_is_told(prepared, suffix, columns, message):
