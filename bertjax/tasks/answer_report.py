@@ -129,7 +129,7 @@ def _errors(
         {
             "row": questions[index].row,
             "question": questions[index].text,
-            "expected": _expected(questions[index]),
+            "expected": list(dict.fromkeys(_expected(questions[index]))),
             "answer": predictions[index]["answer"],
             "f1": float(scores["f1"][index]),
         }

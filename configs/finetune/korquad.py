@@ -19,6 +19,6 @@ def get_config() -> Config:
     return Config(
         data=DataConfig(length=384),
         optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
-        train=TrainConfig(epochs=3, batch_size=16, evaluate_every=300, checkpoint_every=300),
+        train=TrainConfig(epochs=3, batch_size=16),
         task=QuestionAnswering(rules="korquad", particles=PARTICLES),
     )

@@ -13,6 +13,6 @@ def get_config() -> Config:
     return Config(
         data=DataConfig(length=384),
         optimizer=OptimizerConfig(learning_rate=5e-5, warmup_share=0.1),
-        train=TrainConfig(epochs=3, batch_size=16, evaluate_every=500, checkpoint_every=500),
+        train=TrainConfig(epochs=3, batch_size=16),
         task=QuestionAnswering(),
     )

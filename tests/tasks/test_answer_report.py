@@ -74,7 +74,7 @@ def test_every_length_of_answer_has_a_row():
 
 
 def test_samples_of_errors_come_from_all_over_the_file():
-    questions = [question(row, "w") for row in range(1, 101)]
+    questions = [question(row, "w", "w") for row in range(1, 101)]
     found = [prediction("w" if row % 2 else "v") for row in range(100)]
     errors = answer_details(questions, found, SQUAD)["errors"]
     assert len(errors) == 20
