@@ -51,7 +51,7 @@ class QuestionAnswering:
     max_question_tokens: int = 64
     max_answer_tokens: int = 30
     n_best: int = 20
-    null_threshold: float = 0.0  # how much better no answer must be; found on dev
+    null_threshold: float = 0.0  # how much better no answer must be; found on dev after training
     particles: tuple[str, ...] = ()  # what an answer's last piece may end in that is no part of it
     metric: Literal["f1", "exact_match"] = "f1"
 

@@ -58,18 +58,20 @@ def answer(
     entries = [(span.score, text, span.start) for text, span in texts.items()]
     if settings.unanswerable:
         entries = sorted([*entries, (null, "", None)], key=lambda entry: -entry[0])
-    none = settings.unanswerable and is_null(null_score, settings.null_threshold)
-    return {
+    found = {
         "id": id,
-        "answer": "" if none or best is None else best,
+        "answer": best or "",
         "null_score": null_score,
         "nbest": _with_probabilities(entries),
     }
+    return with_threshold(found, settings.null_threshold) if settings.unanswerable else found
 
 
-def is_null(null_score: float | None, threshold: float) -> bool:
-    """Whether the answer is that there is none."""
-    return null_score is None or null_score > threshold
+def with_threshold(prediction: dict[str, Any], threshold: float) -> dict[str, Any]:
+    """The prediction whose answer is that there is none where `null_score` exceeds `threshold`."""
+    score = prediction["null_score"]
+    none = score is None or score > threshold
+    return prediction | {"answer": "" if none else best_text(prediction)}
 
 
 def best_text(prediction: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """`bertjax finetune`: pretrained weights and a labelled file become answers, and a report."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from bertjax.files import located, sha256_of
 from bertjax.tasks.example_batches import ExampleBatches
 from bertjax.tasks.finetune_config import with_labels, with_model, with_steps
 from bertjax.tasks.labelled_task import labelled_task
-from bertjax.tasks.predictions import Predictor, figures, predict_all
+from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import task_objective
 from bertjax.train.checkpoint import Checkpoints, load_params
@@ -27,7 +28,7 @@ from bertjax.train.loop import fit
 from bertjax.train.mesh import make_mesh, replicated
 from bertjax.train.pretrain import save_tokenizer, use_compilation_cache
 from bertjax.train.processes import join_processes
-from bertjax.train.run_folder import hold_run, open_run, write_file
+from bertjax.train.run_folder import hold_run, open_run, write_config, write_file
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -172,7 +173,7 @@ def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
     """What the best step does on the dev file, and how it came about."""
     params, best_step = load_params(job.run, best=True)
     params = jax.device_put(params, replicated(make_mesh(job.config.mesh)))
-    best = predict_all(job.predictor, params, job.dev.records)
+    best = _calibrated(job, predict_all(job.predictor, params, job.dev.records))
     assert job.config.task is not None
     return {
         "task": job.config.task.kind,
@@ -186,6 +187,15 @@ def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
         "figures": figures(job.task, best),
         "details": job.task.details(best.records, best.predictions),
     }
+
+
+def _calibrated(job: _Job, found: Predicted) -> Predicted:
+    """The predictions with the settings that suit the dev file best, which the run keeps."""
+    if job.task.calibrate is None:
+        return found
+    settings, predictions = job.task.calibrate(found.records, found.predictions)
+    write_config(job.run, dataclasses.replace(job.config, task=settings))
+    return found._replace(predictions=predictions)
 
 
 def _described(labelled: Labelled) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The span of a context that answers a question (Devlin et al. 2018, sections 4.2 and 4.3)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bertjax.tasks.answer_report import (
     answer_scores,
     best_thresholds,
 )
-from bertjax.tasks.answers import answer
+from bertjax.tasks.answers import answer, with_threshold
 from bertjax.tasks.context_windows import Windows, token_range, windows_of
 from bertjax.tasks.squad_files import Question, read_questions
 from bertjax.tasks.task import Logits, Sums, Task
@@ -70,22 +71,22 @@ def question_answering_task(
         predict=predict,
         score=lambda questions, found: answer_scores(questions, found, settings),
         details=lambda questions, found: answer_details(questions, found, settings),
+        calibrate=functools.partial(calibrate, settings=settings)
+        if settings.unanswerable
+        else None,
     )
 
 
-def calibrated(
-    settings: QuestionAnswering,
-    questions: Sequence[Question],
-    predictions: Predictions,
-) -> QuestionAnswering:
+def calibrate(
+    questions: Sequence[Question], predictions: Predictions, settings: QuestionAnswering
+) -> tuple[QuestionAnswering, list[dict[str, Any]]]:
     """The settings with the `null_threshold` that is best for these questions by `metric`.
 
-    Without `unanswerable` there is none to look for.
+    And the predictions with it.
     """
-    if not settings.unanswerable:
-        return settings
     best = best_thresholds(questions, predictions, settings)[settings.metric]
-    return dataclasses.replace(settings, null_threshold=best.null_threshold)
+    settings = dataclasses.replace(settings, null_threshold=best.null_threshold)
+    return settings, [with_threshold(found, best.null_threshold) for found in predictions]
 
 
 def span_loss(logits: Logits, batch: Mapping[str, jax.Array]) -> tuple[Sums, Sums]:

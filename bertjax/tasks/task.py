@@ -40,6 +40,9 @@ class Task:
         score: (records with labels, predictions) to the task's metrics; never empty.
         details: (records with labels, predictions) to more of the report, for JSON: tables by
             name, and samples of what went wrong.
+        calibrate: (records of the dev file, predictions of the best step) to the settings that
+            suit them best, which the run keeps, and the predictions with these; None where a task
+            has nothing to settle after training.
     """
 
     heads: tuple[str, ...]
@@ -51,3 +54,6 @@ class Task:
     predict: Callable[[Any, Sequence[Example], Sequence[Mapping[str, Any]]], dict[str, Any]]
     score: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, float]]
     details: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, Any]]
+    calibrate: (
+        Callable[[Sequence[Any], Sequence[dict[str, Any]]], tuple[Any, list[dict[str, Any]]]] | None
+    ) = None

@@ -20,6 +20,7 @@ _MAY_DIFFER = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "mesh.",
+    "task.null_threshold",  # found after training
 )
 
 

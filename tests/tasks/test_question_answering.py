@@ -11,7 +11,7 @@ from bertjax.config import QuestionAnswering
 from bertjax.data.examples import pack_examples, unpack
 from bertjax.errors import UserError
 from bertjax.model import bert
-from bertjax.tasks.question_answering import calibrated, question_answering_task, span_loss
+from bertjax.tasks.question_answering import question_answering_task, span_loss
 from bertjax.tasks.squad_files import Answer, Question
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, WORDS, sentences
@@ -238,5 +238,7 @@ def test_the_threshold_found_on_dev_is_kept_in_the_settings():
         {"answer": "", "null_score": score, "nbest": [{"text": text}]}
         for score, text in zip((1.0, 2.0, 1.5), WORDS[1:4], strict=True)
     ]
-    assert calibrated(settings, questions, predictions).null_threshold == 1.5
-    assert calibrated(SETTINGS, questions, predictions) == SETTINGS
+    found, with_it = make_task(settings).calibrate(questions, predictions)
+    assert found == dataclasses.replace(settings, null_threshold=1.5)
+    assert [prediction["answer"] for prediction in with_it] == [WORDS[1], "", WORDS[3]]
+    assert make_task().calibrate is None
