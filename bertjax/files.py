@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import re
@@ -19,17 +20,56 @@ if TYPE_CHECKING:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Lets `write` fill a temporary file or folder, then renames it to `path`.
 
+    It is on the disk before it has that name, so that not even a crash of the machine leaves half
+    of it there. What a killed process left beside `path` is removed.
+
     Raises:
         OSError: it cannot be written; nothing of it is left.
     """
+    _remove_leftovers(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
+        for place in (temporary, *temporary.rglob("*")):
+            if place.is_file():
+                _wait_for_disk(place)
         temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _wait_for_disk(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of `write_whole` whose process is no more; or was this one's."""
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        process = leftover.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
+        if process.isdecimal() and not _is_another(int(process)):
+            with contextlib.suppress(OSError):  # it is somebody else's
+                _remove(leftover)
+
+
+def _is_another(process: int) -> bool:
+    """Whether it is a process on this machine, and not this one."""
+    try:
+        os.kill(process, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def located(path: str | os.PathLike[str], told: str) -> "epath.Path":

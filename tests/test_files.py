@@ -1,5 +1,6 @@
 """Local files and folders: whole or not at all, and one process at a time."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,67 @@ def test_what_fails_half_way_leaves_nothing_and_the_old_file_as_it_was(tmp_path,
         write_whole(tmp_path / "file", write)
     assert (tmp_path / "file").read_text() == "old"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("files", [[""], ["first", "inner/second"]], ids=["file", "folder"])
+def test_every_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, files):
+    synced, fsync = {}, os.fsync
+
+    def tell(descriptor):
+        fsync(descriptor)
+        synced[os.fstat(descriptor).st_ino] = (tmp_path / "target").exists()
+
+    def write(path):
+        for name in files:
+            (path / name).parent.mkdir(exist_ok=True)
+            (path / name).write_text("whole")
+
+    monkeypatch.setattr(os, "fsync", tell)
+    write_whole(tmp_path / "target", write)
+    assert synced == {(tmp_path / "target" / name).stat().st_ino: False for name in files}
+
+
+WRITE_HALF = """
+import sys, time
+from pathlib import Path
+from bertjax.files import write_whole
+def write(path):
+    file = path / "inside" if sys.argv[2] == "folder" else path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
+write_whole(Path(sys.argv[1]), write)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path, kind):
+    command = [sys.executable, "-c", WRITE_HALF, str(tmp_path / "name"), kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout.readline() == b"half\n"
+        begun = [f"name.{process.pid}.tmp"]
+        assert names(tmp_path) == begun
+        write_whole(tmp_path / "name", lambda path: path.write_text("whole"))
+        assert names(tmp_path) == ["name", *begun]
+        process.kill()
+    write_whole(tmp_path / "name", lambda path: path.write_text("whole"))
+    assert names(tmp_path) == ["name"]
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_removed(tmp_path):
+    (tmp_path / f"name.{os.getpid()}.tmp").mkdir()
+    write_whole(tmp_path / "name", lambda path: path.write_text("whole"))
+    assert names(tmp_path) == ["name"]
+
+
+def test_the_users_files_of_similar_names_stay(tmp_path):
+    theirs = ["name.tmp", "name.old.tmp", "name.1.tmp.gz", "other.999999999.tmp"]
+    for name in theirs:
+        (tmp_path / name).touch()
+    write_whole(tmp_path / "name", lambda path: path.write_text("whole"))
+    assert names(tmp_path) == sorted(["name", *theirs])
 
 
 def test_a_held_folder_is_refused_to_others_and_free_again_afterwards(tmp_path):

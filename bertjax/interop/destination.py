@@ -62,7 +62,6 @@ def write_folder(path: epath.PathLike, write: Callable[[Path], None]) -> None:
 
 
 def _fill(folder: Path, write: Callable[[Path], None]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # of a killed process with the same number
     folder.mkdir()
     write(folder)
 
