@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tokenizers import normalizers
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
@@ -20,6 +21,8 @@ from bertjax.tasks.sentence_rows import (
     pack_sentences,
     read_windows,
 )
+from bertjax.text.backend import BackendTokenizer
+from bertjax.text.huggingface import lower_cased
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -41,7 +44,7 @@ class EmbeddingSettings:
         normalize: divide by the vector's Euclidean length.
         max_length: tokens of a sentence, special ones included; None: the model's positions.
         prompt: put in front of every sentence.
-        lower_case: lower-case every sentence first.
+        lower_case: lower-case every sentence first, but for special tokens written in it.
     """
 
     pooling: Pooling = "mean"
@@ -88,7 +91,10 @@ def embed(
     encoder = jax.device_put({name: params[name] for name in ("embeddings", "layers")})
     batch_tokens = _CPU_BATCH_TOKENS if jax.default_backend() == "cpu" else _BATCH_TOKENS
     run = functools.partial(_embed_rows, encoder, config, settings.pooling, settings.normalize)
-    windows = read_windows(_prepared(texts, settings), tokenizer, longest(config, settings))
+    texts = (settings.prompt + text for text in texts)
+    if settings.lower_case and tokenizer.cased:
+        tokenizer, texts = _in_lower_case(tokenizer, texts)
+    windows = read_windows(texts, tokenizer, longest(config, settings))
     done = 0
     for window in _made_ahead(windows):
         vectors = np.empty((len(window.lengths), config.hidden_size), np.float32)
@@ -121,10 +127,13 @@ def longest(config: ModelConfig, settings: EmbeddingSettings) -> int:
     return min(settings.max_length or config.max_length, config.max_length)
 
 
-def _prepared(texts: Iterable[str], settings: EmbeddingSettings) -> Iterator[str]:
-    for text in texts:
-        text = settings.prompt + text
-        yield text.lower() if settings.lower_case else text
+def _in_lower_case(
+    tokenizer: "Tokenizer", texts: Iterable[str]
+) -> tuple["Tokenizer", Iterable[str]]:
+    """What reads these texts in lower case; a model of SentencePiece finds no special tokens."""
+    if isinstance(tokenizer, BackendTokenizer):
+        return lower_cased(tokenizer), texts
+    return tokenizer, map(normalizers.Lowercase().normalize_str, texts)
 
 
 def _made_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -5,6 +5,7 @@ vocab.txt. Beside either stand tokenizer_config.json (how to normalise, names of
 and, in older folders, special_tokens_map.json and added_tokens.json.
 """
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -113,6 +114,25 @@ def load_vocabulary(path: Path, cased: bool | None = None) -> BackendTokenizer:
     if _wordpiece_settings(backend, special) == settings:
         return make_wordpiece(tokens, settings, str(path))
     return _as_it_is(backend, special, json.loads(backend.to_str()))
+
+
+@functools.lru_cache(maxsize=1)
+def lower_cased(tokenizer: BackendTokenizer) -> BackendTokenizer:
+    """The tokenizer with every text in lower case first, all but the special tokens in it.
+
+    As sentence-transformers changes one if `do_lower_case` is set.
+    """
+    values = json.loads(tokenizer.backend.to_str())
+    steps = [{"type": "Lowercase"}, *([values["normalizer"]] if values["normalizer"] else [])]
+    values["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    special = SpecialIds(
+        tokenizer.pad_id,
+        tokenizer.unknown_id,
+        tokenizer.classifier_id,
+        tokenizer.separator_id,
+        tokenizer.mask_id,
+    )
+    return _as_it_is(tokenizers.Tokenizer.from_str(json.dumps(values)), special, values)
 
 
 def tokens_of_json(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from bertjax.errors import UserError
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 from tests.interop.checkpoints import make_checkpoint
 
-TEXTS = ["word1 word2", "WORD3", " ".join(["word4", "word5"] * 20), ""]
+TEXTS = ["word1 word2", "WORD3", " ".join(["word4", "word5"] * 20), "", "[MASK] WORD6 [mask] [SEP]"]
 SETTINGS = [
     EmbeddingSettings(max_length=9),
     EmbeddingSettings("max", normalize=True),
@@ -37,10 +37,11 @@ def test_embeddings_survive_the_way_there_and_back(settings, ways, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cased", [True, False], ids=["cased", "uncased"])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_sentence_transformers_embeds_the_same(settings, tmp_path):
+def test_sentence_transformers_embeds_the_same(settings, cased, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    bert = make_bert(settings, cased=True)
+    bert = make_bert(settings, cased)
     bert.save_huggingface(tmp_path / "model")
     model = sentence_transformers.SentenceTransformer(str(tmp_path / "model"), device="cpu")
     np.testing.assert_allclose(bert.embed(TEXTS), model.encode(TEXTS), atol=1e-5)

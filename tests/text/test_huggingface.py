@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from tokenizers import normalizers
 
 from bertjax.errors import UserError
+from bertjax.text.huggingface import lower_cased
 from bertjax.text.tokenizer import load_tokenizer
 from tests.text.hard_cases import (
     HARD_CASES,
@@ -54,6 +56,14 @@ def test_a_folder_that_transformers_wrote_is_read(tmp_path, settings):
     (tmp_path / "tokenizer.json").unlink()
     write_vocabulary(tmp_path, tokens)
     assert load_tokenizer(tmp_path).digest == tokenizer.digest
+
+
+def test_all_but_special_tokens_can_be_put_in_lower_case(tmp_path):
+    reference = hugging_face_tokenizer(google_vocabulary(cased=False), do_lower_case=False)
+    reference.save_pretrained(tmp_path)
+    backend = reference.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), backend.normalizer])
+    assert_reads_alike(lower_cased(load_tokenizer(tmp_path)), reference, [*TEXTS, "[MASK] ΟΔΟΣ İ"])
 
 
 def test_tokens_that_a_user_added_are_found_whole(tmp_path):
