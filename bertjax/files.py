@@ -26,6 +26,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         OSError: it cannot be written; nothing of it is left.
     """
+    path = Path(path)  # one of etils has no rglob
     _remove_leftovers(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
