@@ -34,6 +34,12 @@ _SIZES = {
     "max_length": "max_position_embeddings",
     "num_segments": "type_vocab_size",
 }
+_DEFAULTS = {
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+}
 _SHARES = {
     "dropout": "hidden_dropout_prob",
     "attention_dropout": "attention_probs_dropout_prob",
@@ -63,13 +69,14 @@ def read_settings(file: epath.PathLike) -> dict[str, Any]:
 def model_config(values: Mapping[str, Any], origin: str) -> ModelConfig:
     """The encoder that the settings describe.
 
-    Sizes must all be there but the number of positions and of segments (512 and 2).
+    Sizes must all be there but the number of positions and of segments (512 and 2); dropout that
+    is not said is 0.1.
 
     Raises:
         UserError: a size is missing, no positive number or does not fit another, or an activation
             is unknown; `origin` names the file in the message.
     """
-    values = {"max_position_embeddings": 512, "type_vocab_size": 2, **values}
+    values = {**_DEFAULTS, **values}
     sizes = {ours: _size(values, theirs, origin) for ours, theirs in _SIZES.items()}
     if sizes["hidden_size"] % sizes["num_heads"]:
         raise UserError(

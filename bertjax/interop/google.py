@@ -92,11 +92,11 @@ def find_prefix(path: epath.PathLike) -> epath.Path:
         UserError: there is none, or several that are not steps of one training.
     """
     path = epath.Path(path)
-    if epath.Path(f"{path}.index").exists():
+    if not path.is_dir() and epath.Path(f"{path}.index").exists():
         return path
     names = sorted(file.name.removesuffix(".index") for file in path.glob("*.index"))
     latest = path / "checkpoint"
-    named = _LATEST.search(latest.read_text()) if latest.exists() else None
+    named = _LATEST.search(latest.read_text()) if latest.is_file() else None
     if named and named[1] in names:
         return path / named[1]
     steps = [_PREFIX_AND_STEP.fullmatch(name) for name in names]

@@ -5,7 +5,9 @@ import functools
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from etils import epath
 from safetensors import SafetensorError, safe_open
 
@@ -35,11 +37,19 @@ def open_tensors(folder: Path) -> Iterator[dict[str, Tensor]]:
                 handle = stack.enter_context(safe_open(file, "numpy"))
                 names = handle.keys()
                 for name in names:
-                    read = functools.partial(handle.get_tensor, name)
+                    read = functools.partial(_read, handle, name, file)
                     tensors[name] = Tensor(name, tuple(handle.get_slice(name).get_shape()), read)
             except (SafetensorError, OSError) as error:
                 raise UserError(f"{file}: truncated, damaged or unreadable ({error})") from error
         yield tensors
+
+
+def _read(handle: Any, name: str, file: Path) -> np.ndarray:
+    try:
+        return handle.get_tensor(name)
+    except (SafetensorError, AttributeError) as error:  # NumPy has no such type, such as float8
+        kind = handle.get_slice(name).get_dtype()
+        raise UserError(f"{file}: {name} holds numbers of type {kind}, not read here") from error
 
 
 def require_weights(folder: epath.Path, architecture: str) -> None:

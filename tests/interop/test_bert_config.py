@@ -41,6 +41,8 @@ def test_every_setting_has_its_place():
 
 def test_what_is_not_said_is_as_in_bert():
     assert model_config(SETTINGS, "here") == ModelConfig(3, 96, 8, 200, 30522)
+    config = model_config(SETTINGS | {"hidden_dropout_prob": 0.3}, "here")
+    assert (config.dropout, config.attention_dropout) == (0.3, 0.1)
 
 
 @pytest.mark.parametrize(

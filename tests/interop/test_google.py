@@ -155,6 +155,12 @@ def test_of_several_checkpoints_the_file_checkpoint_names_the_one(copy):
     assert find_prefix(copy) == copy / "bert_model.ckpt"
 
 
+def test_a_folder_of_that_name_names_none(copy):
+    (copy / "checkpoint").unlink()
+    (copy / "checkpoint").mkdir()
+    assert find_prefix(copy) == copy / PREFIX
+
+
 def test_without_that_file_the_highest_step_of_one_training_is_taken(copy):
     (copy / "checkpoint").unlink()
     add_checkpoints(copy, "model.ckpt-900000", "model.ckpt-2000000")
