@@ -1,6 +1,9 @@
 """Checkpoints handed on and taken over: `convert`, `--init`, models without some head."""
 
 import json
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -98,6 +101,30 @@ def test_training_starts_from_a_hugging_face_folder_without_heads(small_run, tmp
         f"Pretrained with bertjax, started from {source}."
         in (tmp_path / "out" / "README.md").read_text()
     )
+
+
+@pytest.mark.process
+def test_a_run_killed_before_its_first_checkpoint_needs_its_initial_weights_again(
+    small_run, published, tmp_path, capsys
+):
+    run, initial = tmp_path / "run", ["--init", str(published)]
+    command = ["pretrain", "tiny", "--data", str(small_run / "data"), "--run", str(run), *OPTIONS]
+    long, short = "--train.steps=1000", "--train.steps=3"
+    with subprocess.Popen([sys.executable, "-m", "bertjax", *command, long, *initial]) as process:
+        while not (run / "initial.json").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert not list((run / "checkpoints").glob("[0-9]*"))
+    assert main([*command, long]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    source = "small (Hugging Face: 2 layers of 16, mlm_head, pooler, nsp_head)"
+    assert f"{run} was started with --init, from {source}, and has no checkpoint yet" in line
+    assert main([*command, short, *initial]) == 0
+    assert f"starting from {source}\n" in capsys.readouterr().err
+    assert main([*command, "--train.steps=4"]) == 0
+    bert = bertjax.load(run)
+    assert (bert.step, bert.history["facts"]["started_from"]) == (4, source)
 
 
 def test_training_from_another_encoder_names_the_options(small_run, published, tmp_path, capsys):

@@ -9,6 +9,8 @@ from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
 
+EXTRAS = "huggingface"  # in a history: what the `config.json` of an import said beyond our settings
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -20,7 +22,8 @@ class Checkpoint:
         params: nested dict of float32 arrays; heads that the checkpoint lacks are absent.
         step: how many training steps the weights have seen; 0 where the checkpoint does not say.
         source: what was opened, in words.
-        history: what a run's checkpoint says of its training; of somebody else's, its `origin`.
+        history: what a run's checkpoint says of its training; of somebody else's, its `origin`
+            and `EXTRAS`.
         embedding: how a sentence is embedded where `embed` is told nothing else: the mean, or what
             a sentence-transformers folder says.
     """

@@ -36,6 +36,9 @@ _DEFAULTS = {
     "num_attention_heads": 12,
     "intermediate_size": 3072,
 }
+# What else changes how transformers runs a model: which loss and which probabilities, how much
+# dropout before the classifier. An export says it again.
+_EXTRAS = ("problem_type", "classifier_dropout")
 _BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
 
 
@@ -69,12 +72,16 @@ def open_huggingface(folder: Path) -> Imported:
         for name in _BUFFERS:
             tensors.pop(name, None)
         _merge_decoder(tensors, settings, str(folder))
-        config = _with_labels(config, tensors, settings, str(file))
+        if "classifier.weight" in tensors:
+            outputs, *_ = tensors["classifier.weight"].shape or (0,)
+            labels = _labels(settings, outputs, architecture, str(file))
+            config = dataclasses.replace(config, labels=labels)
         placed = _place(tensors, config, architecture)
         _refuse_headless(placed, architecture, str(folder))
         notes = _unused(tensors, placed, str(folder))
         params = assemble(config, placed, str(folder), tensor_name)
-    return Imported(config, params, 0, notes)
+    extras = {name: settings[name] for name in _EXTRAS if settings.get(name) is not None}
+    return Imported(config, params, 0, notes, extras)
 
 
 def _architecture(settings: Mapping[str, Any], origin: str) -> str:
@@ -117,18 +124,23 @@ def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and np.array_equal(first.read(), second.read())
 
 
-def _with_labels(
-    config: ModelConfig, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], origin: str
-) -> ModelConfig:
-    """The config with a label for every output of the classifier, if there is one."""
-    if "classifier.weight" not in tensors:
-        return config
-    count = tensors["classifier.weight"].shape[0]
+def _labels(
+    settings: Mapping[str, Any], outputs: int, architecture: str, origin: str
+) -> tuple[str, ...]:
+    """A label for every output of the classifier; refuses those of another classifier."""
     given = settings.get("id2label") or {}
     if not isinstance(given, dict):
         raise UserError(f"{origin}: id2label must name a label by number; found {given!r}")
-    labels = tuple(str(given.get(str(number), f"LABEL_{number}")) for number in range(count))
-    return dataclasses.replace(config, labels=labels)
+    numbers = [str(number) for number in range(outputs)]
+    count = len(given) or settings.get("num_labels") or outputs
+    # A class of somebody's own, or BertForMultipleChoice, need not have an output for each label.
+    if architecture in ARCHITECTURES and (count != outputs or given.keys() - set(numbers)):
+        known = f": {', '.join(list(given)[:5])}" if given else ""
+        raise UserError(
+            f"{origin}: the classifier has {outputs} outputs, numbered from 0; "
+            f"its settings name {count} labels{known}"
+        )
+    return tuple(str(given.get(number, f"LABEL_{number}")) for number in numbers)
 
 
 def _place(

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from bertjax.config import ModelConfig
 from bertjax.interop.bert_config import settings_of
-from bertjax.interop.checkpoint import Checkpoint
+from bertjax.interop.checkpoint import EXTRAS, Checkpoint
 from bertjax.interop.huggingface_names import (
     ARCHITECTURES,
     ENCODER,
@@ -49,6 +49,7 @@ def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
     architecture = architecture_for(checkpoint.params)
     settings = _settings(config, architecture) | {"pad_token_id": tokenizer.pad_id}
+    settings |= checkpoint.history.get(EXTRAS, {})
     files = {"config.json": settings}
     if checkpoint.embedding != MEAN:
         files |= embedding_files(checkpoint.embedding, config)
@@ -73,7 +74,7 @@ def _settings(config: ModelConfig, architecture: str) -> dict[str, Any]:
         "tie_word_embeddings": True,
         "dtype": "float32",
     }
-    if config.labels:
+    if config.labels and {"classification_head", "tagging_head"} & set(ARCHITECTURES[architecture]):
         settings["id2label"] = {str(number): label for number, label in enumerate(config.labels)}
         settings["label2id"] = {label: number for number, label in enumerate(config.labels)}
     return settings

@@ -15,7 +15,7 @@ from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_js
 from bertjax.errors import UserError
 from bertjax.files import located
 from bertjax.interop.bert_config import read_settings
-from bertjax.interop.checkpoint import Checkpoint
+from bertjax.interop.checkpoint import EXTRAS, Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
 from bertjax.interop.google import find_prefix, open_google
 from bertjax.interop.huggingface import CONFIG_FILE, open_huggingface, refuse_unlike
@@ -25,7 +25,7 @@ from bertjax.interop.sentence_transformers import (
     read_embedding_settings,
     transformer_folder,
 )
-from bertjax.interop.weights import Imported
+from bertjax.interop.weights import BY_VOCABULARY, Imported, expected_shapes
 from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings
@@ -34,6 +34,7 @@ from bertjax.typed_values import build
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
+    from bertjax.train.record import Record
 
 _SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".spiece")  # of all that is read
 _BATCH_SIZE = 32  # rows, where somebody else's model is evaluated
@@ -48,6 +49,9 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
             incomplete or damaged.
     """
     folder = located(path, "checkpoint")
+    run = _run_of(folder)
+    if (run / CONFIG_FILE).exists() and "format_version" in read_settings(run / CONFIG_FILE):
+        return _open_run(run, folder)
     if _is_google(folder):
         opened = open_google(folder)
         with _local(find_prefix(folder).parent) as local:
@@ -57,9 +61,6 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         raise UserError(f"no checkpoint at {path}: no such folder")
     if not folder.is_dir():
         raise UserError(f"{path} is a file: give the folder that it is in")
-    run = _run_of(folder)
-    if (run / CONFIG_FILE).exists() and "format_version" in read_settings(run / CONFIG_FILE):
-        return _open_run(run, folder)
     inner = transformer_folder(folder)
     if not (inner / CONFIG_FILE).exists():
         raise UserError(
@@ -76,9 +77,9 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
 
 def _is_google(folder: epath.Path) -> bool:
     """Whether it is a prefix, or a folder with TensorFlow's files and not Hugging Face's."""
-    if epath.Path(f"{folder}.index").exists():
-        return True
-    if not folder.is_dir() or any((folder / name).exists() for name in WEIGHT_FILES):
+    if not folder.is_dir():
+        return epath.Path(f"{folder}.index").exists()
+    if any((folder / name).exists() for name in WEIGHT_FILES):
         return False
     settings = (folder / GOOGLE_CONFIG_FILE).exists() and not (folder / CONFIG_FILE).exists()
     return settings or any(folder.glob("*.index"))
@@ -103,11 +104,31 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
         raise UserError(f"{run} is not a complete run: its tokenizer folder is missing")
     with _local(run / "tokenizer") as local:
         tokenizer = load_tokenizer(local)
+    if tokenizer.vocab_size != experiment.model.vocab_size:
+        raise UserError(
+            f"{run}: its tokenizer has {tokenizer.vocab_size} pieces, its {CONFIG_FILE} says "
+            f"model.vocab_size={experiment.model.vocab_size}: one belongs to another run"
+        )
     params, step = load_params(folder, best=experiment.task is not None)
-    history = read_record(run / "checkpoints" / str(step)).metadata
+    place = run / "checkpoints" / str(step)
+    record = read_record(place)
+    _refuse_other_sizes(place, experiment.model, record)
     source = _describe(f"bertjax, step {step}", experiment.model, params)
     embedding = _embedding_of(run / EMBEDDING_FILE)
-    return Checkpoint(experiment, tokenizer, params, step, source, history, embedding)
+    return Checkpoint(experiment, tokenizer, params, step, source, record.metadata, embedding)
+
+
+def _refuse_other_sizes(folder: epath.Path, model: ModelConfig, record: "Record") -> None:
+    """Refuses a step's weights that are not those of the run's config."""
+    from bertjax.train.record import check_shapes
+
+    saved = {name: array for name, array in record.arrays.items() if name.startswith("params/")}
+    parts = {name.split("/")[1] for name in saved}
+    wanted = expected_shapes(model, [head for head in HEADS if head in parts])
+    for name in wanted.keys() & BY_VOCABULARY:
+        wanted[name] = (vocab_rows(model), *wanted[name][1:])
+    abstract = {f"params/{name}": jax.ShapeDtypeStruct(wanted[name], "float32") for name in wanted}
+    check_shapes(folder, saved, abstract)
 
 
 def _embedding_of(file: epath.Path) -> EmbeddingSettings:
@@ -124,7 +145,8 @@ def _from_elsewhere(
     experiment = Config(model, data, train=TrainConfig(batch_size=_BATCH_SIZE))
     source = "; ".join((_describe(format_name, model, params), *notes))
     params, step = jax.device_put(params, jax.local_devices()[0]), imported.step
-    return Checkpoint(experiment, tokenizer, params, step, source, {"origin": source})
+    history = {"origin": source} | ({EXTRAS: imported.extras} if imported.extras else {})
+    return Checkpoint(experiment, tokenizer, params, step, source, history)
 
 
 def _without_padding(

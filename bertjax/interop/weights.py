@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -42,12 +42,14 @@ class Imported:
         params: as `assemble` returns them.
         step: how many training steps the weights have seen; 0 where it is not said.
         notes: what was left out, one line each.
+        extras: what the settings say beyond ours, by their own names.
     """
 
     config: ModelConfig
     params: dict[str, Any]
     step: int
     notes: tuple[str, ...]
+    extras: dict[str, Any] = field(default_factory=dict)
 
 
 def assemble(
@@ -94,8 +96,11 @@ def expected_shapes(
     config: ModelConfig, heads: Sequence[str] = bert.PRETRAINING_HEADS
 ) -> dict[str, tuple[int, ...]]:
     """The shape of every weight by path, without the rows that round the vocabulary up."""
-    init = functools.partial(bert.init_params, config, heads=heads)
+    one_layer = replace(config, num_layers=1)  # the others are like it, and each takes its time
+    init = functools.partial(bert.init_params, one_layer, heads=heads)
     tree = jax.eval_shape(init, jax.random.key(0))
+    layer = tree.pop("layers")["0"]
+    tree["layers"] = {str(number): layer for number in range(config.num_layers)}
     leaves, _ = jax.tree.flatten_with_path(tree)
     shapes = {"/".join(key.key for key in keys): leaf.shape for keys, leaf in leaves}
     assert config.vocab_size is not None

@@ -64,6 +64,19 @@ def test_a_folder_inside_a_run_is_not_the_run(tmp_path):
         assert open_checkpoint(tmp_path / path).source.startswith("bertjax, step 7")
 
 
+def test_an_index_of_something_else_makes_no_folder_a_google_checkpoint(tmp_path):
+    write_folder(tmp_path / "model")
+    (tmp_path / "run").mkdir()
+    write_run(tmp_path / "run", make_checkpoint())
+    shutil.copytree(GOOGLE, tmp_path / "google")
+    starts = {"run": "bertjax, step 7", "model": "Hugging Face", "google": "Google"}
+    for name, start in starts.items():
+        (tmp_path / f"{name}.index").touch()
+        assert open_checkpoint(tmp_path / name).source.startswith(start)
+    (tmp_path / "run" / "vectors.index").touch()
+    assert open_checkpoint(tmp_path / "run").source.startswith("bertjax, step 7")
+
+
 def test_the_bert_of_an_old_sentence_transformers_folder_is_found(tmp_path):
     write_folder(tmp_path / "bert")
     for name in ("config.json", "tokenizer_config.json"):  # of something else
@@ -175,6 +188,7 @@ BAD = {
     "nan": (tensor(INNER, NAN), f"{INNER} holds NaN or infinity"),
     "infinity": (tensor(INNER, np.where(NAN, np.inf, 0).astype(np.float16)), "NaN or infinity"),
     "integers": (tensor(INNER, np.zeros((20, 12), np.int8)), "int8, not floating-point"),
+    "float8": (tensor(INNER, np.zeros((20, 12), ml_dtypes.float8_e5m2)), "numbers of type F8_E5M2"),
     "another decoder": (
         tensor("cls.predictions.decoder.weight", np.zeros((50, 12), np.float32)),
         f"cls.predictions.decoder.weight differs from {TABLE}",
