@@ -12,7 +12,6 @@ from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.record import list_steps
 from tests.tasks.labelled import config, pretrained, write_table
 
-
 pytestmark = pytest.mark.slow
 
 
