@@ -63,8 +63,9 @@ def read_record(folder: epath.Path) -> Record:
     if zlib.crc32(text.encode()) != packed.get("crc32"):
         raise DamagedError("its metadata is not what was saved")
     record = json.loads(text)
-    arrays = {name: SavedArray(**array) for name, array in record.pop("arrays").items()}
-    return Record(arrays=arrays, **record)
+    arrays = {name: SavedArray(**array) for name, array in record["arrays"].items()}
+    criterion = record.get("criterion", record.get("validation_loss"))  # its name in older ones
+    return Record(record["metadata"], criterion, arrays)
 
 
 def check_shapes(folder: epath.Path, saved: dict[str, SavedArray], abstract: Any) -> None:
