@@ -50,16 +50,5 @@ for text in \
     echo "      $("$bertjax" fill-mask "$run" "$text")"
 done
 
-if [[ $name == quickstart ]]; then
-    echo "5. Fine-tuning: which package is a paragraph of documentation from? Pretrained, then not"
-    task=$root/data/$name-packages
-    "$root/.venv/bin/python" "$root/scripts/quickstart_task.py" "$task"
-    for start in pretrained scratch; do
-        [[ $start == scratch ]] && flag=--scratch || flag=
-        "$bertjax" finetune python_packages --init "$run" --run "$run-packages-$start" $flag \
-            --train "$task/train.tsv" --dev "$task/dev.tsv" --train.seed="${SEED:-0}" >/dev/null
-    done
-fi
-
 "$root/.venv/bin/python" "$root/scripts/quickstart_report.py" "$data" "$run"
 echo "Done in $((SECONDS - started)) seconds."

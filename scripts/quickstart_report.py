@@ -33,27 +33,10 @@ def main(data: Path, run: Path) -> None:
     )
     if manifest["digest"] != reference["digest"] or summary["steps"] != reference["steps"]:
         print("not comparable: the text or the number of steps differs")
-    tell_packages(run)
     print(f"\ndata        {data}/  (manifest.json, shards, tokenizer)")
     print(f"checkpoints {run}/checkpoints/")
     print(f"figures     {run}/metrics.jsonl, {run}/summary.json")
     print(f"curves      tensorboard --logdir {run}   (pip install tensorboard)")
-
-
-def tell_packages(run: Path) -> None:
-    """What pretraining was worth: the labelled task with it and without."""
-    reports = [run.with_name(f"{run.name}-packages-{start}") for start in ("pretrained", "scratch")]
-    if not all((report / "report.json").is_file() for report in reports):
-        return
-    found, scratch = (
-        json.loads((report / "report.json").read_text())["figures"]["accuracy"]
-        for report in reports
-    )
-    print(
-        "\nwhich of ten packages a paragraph is from, accuracy: "
-        f"pretrained {found:.3f}, the same model from scratch {scratch:.3f}"
-    )
-    print(f"fine-tuned  {reports[0]}/  (report.json; bertjax predict reads it)")
 
 
 if __name__ == "__main__":

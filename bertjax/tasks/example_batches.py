@@ -8,10 +8,19 @@ import jax
 import numpy as np
 
 from bertjax.config import Config
-from bertjax.data.examples import Batch, Example, pack_examples, row_length, shuffled
+from bertjax.data.examples import (
+    Batch,
+    Example,
+    most_examples,
+    pack_examples,
+    row_length,
+    shuffled,
+)
+from bertjax.data.packing import pack
 from bertjax.train.mesh import mesh_shape
 
-_SHAPES = 5  # about so many different numbers of rows: each is compiled once
+_MOST_SHAPES = 3  # different numbers of rows, about: each is compiled once
+_SAMPLED_BATCHES = 100  # tell how the number of rows varies
 
 
 class ExampleBatches:
@@ -32,14 +41,27 @@ class ExampleBatches:
         self._batch_size, self._seed = config.train.batch_size, config.train.seed
         data, fsdp, _ = mesh_shape(config.mesh, jax.device_count())
         shards = data * fsdp * config.train.accumulation
-        rows = lengths.mean() * self._batch_size / self.length
-        self._rows_multiple = shards * max(round(rows / _SHAPES / shards), 1)
+        self._rows_multiple = shards * self._rows_per_shard(lengths, shards)
 
     def __call__(self, step: int) -> Batch:
         """The batch of one step, a pure function of the examples, the seed and the step."""
-        numbers = range(step * self._batch_size, (step + 1) * self._batch_size)
-        chosen = [self._examples[self._order(n // self._count)[n % self._count]] for n in numbers]
+        chosen = [self._examples[number] for number in self._chosen(step)]
         return own_rows(pack_examples(chosen, self.length, self._pad_id, self._rows_multiple))
+
+    def _rows_per_shard(self, lengths: np.ndarray, shards: int) -> int:
+        """What the rows of a shard are rounded up to, so that few numbers of rows are left."""
+        batches = [lengths[self._chosen(step)] for step in range(_SAMPLED_BATCHES)]
+        rows = [len(pack(own, self.length, most_examples(self.length))[1]) - 1 for own in batches]
+        per_shard = [-(-count // shards) for count in rows]
+        multiple = 1
+        while len({-(-count // multiple) for count in per_shard}) > _MOST_SHAPES:
+            multiple += 1
+        return multiple
+
+    def _chosen(self, step: int) -> list[int]:
+        """The numbers of a batch's examples."""
+        numbers = range(step * self._batch_size, (step + 1) * self._batch_size)
+        return [int(self._order(n // self._count)[n % self._count]) for n in numbers]
 
     @property
     def _count(self) -> int:
