@@ -108,7 +108,7 @@ def _build_value(hint: Any, value: Any, origin: str) -> Any:
 
 def _build_kind(options: Sequence[Any], value: Any, origin: str) -> Any:
     """The one of several dataclasses whose `kind` is the value's."""
-    known = {option.kind: option for option in options if dataclasses.is_dataclass(option)}
+    known = {option.kind: option for option in options if option is not type(None)}
     kind = value.get("kind") if isinstance(value, dict) else None
     if kind not in known:
         raise UserError(f"{origin}: unknown kind {kind!r}; this version reads {', '.join(known)}")
