@@ -23,6 +23,7 @@ from bertjax.interop.model_card import model_card
 from bertjax.interop.safetensors_files import FILE
 from bertjax.interop.sentence_transformers_export import embedding_files
 from bertjax.interop.weights import BY_VOCABULARY
+from bertjax.task_settings import Regression
 from bertjax.tasks.embedding import MEAN
 from bertjax.train.digest import named_leaves
 
@@ -50,6 +51,8 @@ def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     architecture = architecture_for(checkpoint.params)
     settings = _settings(config, architecture) | {"pad_token_id": tokenizer.pad_id}
     settings |= checkpoint.history.get(EXTRAS, {})
+    if isinstance(checkpoint.experiment.task, Regression):  # otherwise a pipeline takes its sigmoid
+        settings["problem_type"] = "regression"
     files = {"config.json": settings}
     if checkpoint.embedding != MEAN:
         files |= embedding_files(checkpoint.embedding, config)

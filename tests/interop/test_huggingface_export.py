@@ -1,12 +1,14 @@
 """What an imported `config.json` said beyond our settings is said again by the export."""
 
+import dataclasses
 import json
 
 import pytest
 
 import bertjax
 from bertjax import api
-from tests.interop.checkpoints import change_settings, write_folder
+from bertjax.task_settings import Regression
+from tests.interop.checkpoints import change_settings, make_checkpoint, write_folder
 
 CLASSIFIER = ("pooler", "classification_head")
 EXTRAS = {"problem_type": "multi_label_classification", "classifier_dropout": 0.25}
@@ -47,6 +49,21 @@ def test_labels_of_equal_names_stay(tmp_path):
 def test_labels_are_not_written_beside_another_head(tmp_path):
     folder = write_folder(tmp_path / "model", ("span_head",), labels=("one", "two", "three"))
     assert "id2label" not in settings_of(folder)
+
+
+@pytest.mark.slow
+def test_transformers_answers_with_the_score_of_a_fine_tuned_regression(tmp_path):
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    checkpoint = make_checkpoint(CLASSIFIER, labels=("score",))
+    experiment = dataclasses.replace(checkpoint.experiment, task=Regression())
+    bert = bertjax.Bert(**vars(checkpoint) | {"experiment": experiment})
+    bert.save_huggingface(tmp_path / "model")
+    (found,) = transformers.pipeline("text-classification", str(tmp_path / "model"))(["word1"])
+    tokenizer = bert.tokenizer
+    ids = [tokenizer.classifier_id, *tokenizer.encode("word1"), tokenizer.separator_id]
+    score = float(bert.apply([ids]).classification_logits[0, 0])
+    assert found == {"label": "score", "score": pytest.approx(score, abs=1e-5)}
 
 
 @pytest.mark.slow
