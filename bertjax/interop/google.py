@@ -96,7 +96,8 @@ def find_prefix(path: epath.PathLike) -> epath.Path:
         return path
     names = sorted(file.name.removesuffix(".index") for file in path.glob("*.index"))
     latest = path / "checkpoint"
-    named = _LATEST.search(latest.read_text()) if latest.is_file() else None
+    text = latest.read_bytes().decode(errors="replace") if latest.is_file() else ""
+    named = _LATEST.search(text)
     if named and named[1] in names:
         return path / named[1]
     steps = [_PREFIX_AND_STEP.fullmatch(name) for name in names]

@@ -155,7 +155,9 @@ def test_of_several_checkpoints_the_file_checkpoint_names_the_one(copy):
     assert find_prefix(copy) == copy / "bert_model.ckpt"
 
 
-def test_a_folder_of_that_name_names_none(copy):
+def test_what_else_has_that_name_names_none(copy):
+    (copy / "checkpoint").write_bytes(b"\xff\xfe")
+    assert find_prefix(copy) == copy / PREFIX
     (copy / "checkpoint").unlink()
     (copy / "checkpoint").mkdir()
     assert find_prefix(copy) == copy / PREFIX
