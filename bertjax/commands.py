@@ -80,7 +80,9 @@ def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
 def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
     """Writes what a fine-tuned model makes of a file."""
     from bertjax.api import load
+    from bertjax.files import check_output
 
+    check_output(Path(parsed.input), Path(parsed.output), "a.jsonl")  # before the weights are read
     bert = load(parsed.run_folder)
     found = bert.predict(parsed.input, parsed.output)
     _tell_source(parsed.run_folder, bert.source)

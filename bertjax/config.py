@@ -118,6 +118,9 @@ def _override_name(text: str) -> str:
 def _settle_phases(config: Config, overridden: set[str]) -> Config:
     """What overrides of single fields mean for the phases; see `load_config`."""
     train = config.train
+    if "optimizer.warmup_steps" in overridden and "optimizer.warmup_share" not in overridden:
+        optimizer = dataclasses.replace(config.optimizer, warmup_share=None)
+        config = dataclasses.replace(config, optimizer=optimizer)
     if "train.phases" in overridden:
         if "train.steps" not in overridden and train.phases:
             train = dataclasses.replace(train, steps=None)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from bertjax.errors import UserError
 
 if TYPE_CHECKING:
     from etils import epath
+
+
+_HOST = socket.gethostname()  # a process is known by its number on its own machine alone
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -28,7 +32,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """
     path = Path(path)  # one of etils has no rglob
     _remove_leftovers(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
         write(temporary)
         for place in (temporary, *temporary.rglob("*")):
@@ -49,8 +53,8 @@ def _wait_for_disk(file: Path) -> None:
 
 def _remove_leftovers(path: Path) -> None:
     """Removes the temporary files of `write_whole` whose process is no more; or was this one's."""
-    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-        process = leftover.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
+    for leftover in path.parent.glob(f"{glob.escape(f'{path.name}.{_HOST}')}.*.tmp"):
+        process = leftover.name.removeprefix(f"{path.name}.{_HOST}.").removesuffix(".tmp")
         if process.isdecimal() and not _is_another(int(process)):
             with contextlib.suppress(OSError):  # it is somebody else's
                 _remove(leftover)
@@ -176,3 +180,31 @@ def require_local(
         f"{option} {url}: must be local or mounted; mount the bucket (gcsfuse {bucket} FOLDER) and "
         f"give FOLDER/{rest}, or {instead.format(url)}"
     )
+
+
+def check_output(source: Path, output: Path, example: str) -> None:
+    """Refuses files that one cannot be made of the other: before the work, not after it.
+
+    Args:
+        source: `--input`, which may be missing.
+        output: `--output`.
+        example: a name that would do.
+
+    Raises:
+        UserError: one lies in a bucket, or the output is no place for a regular file of its own.
+    """
+    require_local("--input", source)
+    require_local(
+        "--output", output, "write to a local file and copy that (gcloud storage cp FILE {})"
+    )
+    advice = f"give the name of a file, such as {example}"
+    if output.is_dir():
+        raise UserError(f"--output {output}: is a folder; {advice}")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UserError(f"--output {output}: is the input too; give another name")
+    if output.exists() and not output.is_file():
+        raise UserError(
+            f"--output {output}: is no regular file, such as a pipe or a device; {advice}"
+        )
+    if not os.access(output.resolve().parent, os.W_OK):
+        raise UserError(f"--output {output}: no folder {output.parent} that can be written to")

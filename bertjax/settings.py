@@ -205,6 +205,10 @@ def validate(config: Config) -> None:
         if not 0 < value <= 1:
             raise UserError(f"{name}={value}: must lie in (0, 1]")
     _check_length("data.length", data.length, model.max_length)
+    if config.train.phases and optimizer.warmup_share is not None:
+        raise UserError(
+            "optimizer.warmup_share: every phase has its own warmup_steps; leave it out"
+        )
     if not config.train.phases:
         (plain,) = phases(config)
         _check_batch("train.batch_size", plain.batch_size, config.train.accumulation)

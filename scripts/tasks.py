@@ -10,12 +10,14 @@ trained twice. Settings such as `--train.epochs=1` are for all tasks.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import bertjax
 from bertjax.config import load_config
+from bertjax.errors import UserError
 from bertjax.files import write_whole
 from bertjax.tasks.finetune import Pretrained, finetune
 from bertjax.tasks.seeds import finetune_seeds
@@ -44,7 +46,7 @@ TASKS = {
 _CONFIGS = {"squad_en": "squad", "squad2_en": "squad2"}  # where it is not the folder's name
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--init", required=True, metavar="CHECKPOINT")
     parser.add_argument("--data", required=True, type=Path, metavar="TASKS")
@@ -59,18 +61,25 @@ def main() -> None:
     source = f"{Path(parsed.init).absolute().name} ({bert.source})"
     weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
     rows: list[dict[str, Any]] = []
+    refused = 0
     for task in parsed.task or TASKS:
         files = [parsed.data / task / name for name in TASKS[task]]
         if not all(file.is_file() for file in files):
             print(f"{task}: no {files[0]} and {files[1].name}, left out")
             continue
         row: dict[str, Any] = {"task": task}
-        for start in ("pretrained", "scratch")[: 1 if parsed.no_scratch else 2]:
-            pretrained = Pretrained(weights, bert.tokenizer, scratch=start == "scratch")
-            run = parsed.output / f"{task}-{start}"
-            row[start] = train(task, pretrained, files, run, parsed.seeds, overrides)
+        try:
+            for start in ("pretrained", "scratch")[: 1 if parsed.no_scratch else 2]:
+                pretrained = Pretrained(weights, bert.tokenizer, scratch=start == "scratch")
+                run = parsed.output / f"{task}-{start}"
+                row[start] = train(task, pretrained, files, run, parsed.seeds, overrides)
+        except UserError as error:  # the others need not wait for it
+            print(f"{task}: {error}", file=sys.stderr)
+            refused = 2
+            continue
         rows.append(row)
         write_tables(parsed.output, source, rows)
+    return refused
 
 
 def train(
@@ -117,4 +126,4 @@ def shown(found: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

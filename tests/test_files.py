@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path
     command = [sys.executable, "-c", WRITE_HALF, str(tmp_path / "name"), kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout.readline() == b"half\n"
-        begun = [f"name.{process.pid}.tmp"]
+        begun = [f"name.{gethostname()}.{process.pid}.tmp"]
         assert names(tmp_path) == begun
         write_whole(tmp_path / "name", lambda path: path.write_text("whole"))
         assert names(tmp_path) == ["name", *begun]
@@ -107,13 +108,19 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path
 
 
 def test_what_a_killed_process_of_the_same_number_left_is_removed(tmp_path):
-    (tmp_path / f"name.{os.getpid()}.tmp").mkdir()
+    (tmp_path / f"name.{gethostname()}.{os.getpid()}.tmp").mkdir()
     write_whole(tmp_path / "name", lambda path: path.write_text("whole"))
     assert names(tmp_path) == ["name"]
 
 
 def test_the_users_files_of_similar_names_stay(tmp_path):
-    theirs = ["name.tmp", "name.old.tmp", "name.1.tmp.gz", "other.999999999.tmp"]
+    theirs = [
+        "name.tmp",
+        "name.old.tmp",
+        "name.1.tmp.gz",
+        "other.999999999.tmp",
+        "name.elsewhere.999999999.tmp",
+    ]
     for name in theirs:
         (tmp_path / name).touch()
     write_whole(tmp_path / "name", lambda path: path.write_text("whole"))

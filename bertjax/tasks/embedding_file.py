@@ -1,6 +1,5 @@
 """Embeddings of a text file's lines as a `.npy` file, both of any size."""
 
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
-from bertjax.files import require_local, write_whole
+from bertjax.files import check_output, write_whole
 from bertjax.progress import Progress
 from bertjax.tasks.embedding import Embedded, EmbeddingSettings, embed
 from bertjax.text.text_files import read_lines
@@ -30,21 +29,7 @@ def check_files(source: Path, output: Path) -> int | None:
     Raises:
         UserError: an input that is no text or cannot be read, or an output that cannot be one.
     """
-    require_local("--input", source)
-    require_local(
-        "--output", output, "write to a local file and copy that (gcloud storage cp FILE {})"
-    )
-    if output.is_dir():
-        raise UserError(f"--output {output}: is a folder; give the name of a file, such as a.npy")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UserError(f"--output {output}: is the input too; give another name")
-    if output.exists() and not output.is_file():
-        raise UserError(
-            f"--output {output}: is no regular file, such as a pipe or a device; "
-            "give the name of a file, such as a.npy"
-        )
-    if not os.access(output.resolve().parent, os.W_OK):
-        raise UserError(f"--output {output}: no folder {output.parent} that can be written to")
+    check_output(source, output, "a.npy")
     if source.exists() and not (source.is_file() or source.is_dir()):
         return None
     return sum(1 for _ in read_lines(source, _MAX_LINE_BYTES, cut_long=False))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 from etils import epath
 
 from bertjax.config import Config, validate
@@ -23,6 +25,7 @@ from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import task_objective
 from bertjax.train.checkpoint import Checkpoints, load_params
+from bertjax.train.digest import named_leaves
 from bertjax.train.initial import InitialWeights, complete_params, record_source, recorded_source
 from bertjax.train.loop import fit
 from bertjax.train.mesh import make_mesh, replicated
@@ -100,6 +103,7 @@ def finetune(
     join_processes()
     folder = located(run, "run folder")
     config = with_model(config, pretrained.weights.config)
+    validate(with_steps(config, 1))  # before anything is read
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
@@ -144,6 +148,8 @@ def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
     objective = task_objective(job.task, config, batches, evaluate)
     facts: dict[str, Any] = {"training_file": job.train.name, "training_examples": len(examples)}
 
+    weights = _without_other_heads(weights, config.model.labels)
+
     def initial_params() -> Any:
         params = complete_params(weights, config, objective.init, tokenizer.digest, _tell)
         facts.update(record_source(job.run, weights.source))
@@ -163,7 +169,9 @@ def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
             initial_params=None if job.pretrained.scratch else initial_params,
             identity={
                 "training_file_digest": _digest(job.train.name),
+                "dev_file_digest": _digest(job.dev.name),
                 "tokenizer_digest": tokenizer.digest,
+                "initial_weights_digest": _digest_of_weights(job.pretrained),
             },
             facts=facts,
         )
@@ -209,6 +217,26 @@ def _described(labelled: Labelled) -> dict[str, Any]:
 def _digest(file: str) -> str:
     """Of the training file; of a `tfds:` set, its name."""
     return file if file.startswith("tfds:") else sha256_of(Path(file))
+
+
+def _digest_of_weights(pretrained: Pretrained) -> str:
+    """SHA-256 of what training starts from; of random weights, a word."""
+    if pretrained.scratch:
+        return "random"
+    found = hashlib.sha256()
+    for name, leaf in sorted(named_leaves(pretrained.weights.params).items()):
+        found.update(name.encode())
+        found.update(np.asarray(leaf).tobytes())
+    return found.hexdigest()
+
+
+def _without_other_heads(weights: InitialWeights, labels: tuple[str, ...]) -> InitialWeights:
+    """The weights without the head of another task: its outputs stand for something else."""
+    if weights.config.labels == labels:
+        return weights
+    heads = ("classification_head", "tagging_head")
+    params = {name: part for name, part in weights.params.items() if name not in heads}
+    return dataclasses.replace(weights, params=params)
 
 
 def _tell(line: str) -> None:

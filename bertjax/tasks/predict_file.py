@@ -1,7 +1,7 @@
 """Predictions for a file, and how good they are where it has labels."""
 
+import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from bertjax.config import Config
+from bertjax.config import Config, MeshConfig
 from bertjax.errors import UserError
-from bertjax.files import require_local, write_whole
+from bertjax.files import check_output, write_whole
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
@@ -26,11 +26,12 @@ class FileModel:
 
     Args:
         params: the weights, with the task's heads.
-        config: of the run; its mesh is made of the devices that are here now.
+        config: of the run; its mesh does not count: all devices that are here share the work.
         tokenizer: the model's.
     """
 
     def __init__(self, params: dict[str, Any], config: Config, tokenizer: "Tokenizer") -> None:
+        config = dataclasses.replace(config, mesh=MeshConfig())
         self._config, self._tokenizer = config, tokenizer
         self._task = labelled_task(config, tokenizer, None)
         self._params = jax.device_put(params, replicated(make_mesh(config.mesh)))
@@ -58,7 +59,7 @@ class FileModel:
         Raises:
             UserError: the input cannot be used, or the output cannot be written.
         """
-        _check_output(file, output)
+        check_output(file, output, "a.jsonl")
         notes: Counter[str] = Counter()
         counts: list[int] = []
 
@@ -75,18 +76,6 @@ class FileModel:
 
     def _predictor(self, labelled: bool) -> Predictor:
         return Predictor(self._task, self._config, self._tokenizer.pad_id, labelled)
-
-
-def _check_output(file: Path, output: Path) -> None:
-    require_local(
-        "--output", output, "write to a local file and copy that (gcloud storage cp FILE {})"
-    )
-    if output.is_dir():
-        raise UserError(f"--output {output}: is a folder; give the name of a file, such as a.jsonl")
-    if output.exists() and file.exists() and output.samefile(file):
-        raise UserError(f"--output {output}: is the input too; give another name")
-    if not os.access(output.resolve().parent, os.W_OK):
-        raise UserError(f"--output {output}: no folder {output.parent} that can be written to")
 
 
 def _write_lines(path: Path, blocks: Iterator[Predicted]) -> int:

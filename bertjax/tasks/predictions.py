@@ -119,7 +119,8 @@ def predict_all(predictor: Predictor, params: Any, records: Iterable[Any]) -> Pr
 def figures(task: Task, predicted: Predicted) -> dict[str, float | int | None]:
     """The task's metrics, its losses and the number of records."""
     sums, counts = predicted.sums, predicted.counts
-    losses = {name: sums[name] / counts[name] for name in sums if name.endswith("_loss")}
+    names = [name for name in sums if name.endswith("_loss")]
+    losses = {name: sums[name] / counts[name] if counts[name] else None for name in names}
     scores = task.score(predicted.records, predicted.predictions)
     return {**scores, **losses, "examples": len(predicted.records)}
 

@@ -1,7 +1,7 @@
 """One fine-tuning with several seeds: how much they differ, and the best of them kept."""
 
 import dataclasses
-import json
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +13,9 @@ from etils import epath
 from bertjax.config import Config
 from bertjax.errors import UserError
 from bertjax.files import located
-from bertjax.tasks.finetune import REPORT_FILE, Pretrained, finetune, write_report
+from bertjax.tasks.finetune import Pretrained, finetune, write_report
 
-_CONFIG_FILE = "config.json"
+_CONFIG_FILE, _SEEDS = "config.json", "seeds"
 
 
 def finetune_seeds(
@@ -23,8 +23,8 @@ def finetune_seeds(
 ) -> dict[str, Any]:
     """`finetune` with `seeds` seeds from `train.seed` on, in RUN/seeds/SEED.
 
-    RUN becomes a copy of the best one, whose seed the report names; the others lose their
-    checkpoints. Started again it goes on where it stopped.
+    RUN becomes a copy of the best one, whose seed the report names. Started again it goes on where
+    it stopped; with more seeds, it trains those that are missing.
 
     Returns:
         the best one's report with, besides, `seed`, `seeds` (each one's figures), `mean` and
@@ -36,26 +36,24 @@ def finetune_seeds(
     folder = located(run, "run folder")
     if seeds < 2:
         raise UserError(f"--seeds {seeds}: give at least 2, or leave it out")
-    if (folder / REPORT_FILE).exists():
-        found = json.loads((folder / REPORT_FILE).read_text())
-        if len(found.get("seeds", ())) == seeds:
-            return found
-    if (folder / _CONFIG_FILE).exists():
+    if (folder / _CONFIG_FILE).exists() and not (folder / _SEEDS).exists():
         raise UserError(f"{run}: holds another run; give --run another folder")
     reports = {}
     for seed in range(config.train.seed, config.train.seed + seeds):
         own = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-        reports[seed] = finetune(own, pretrained, train, dev, folder / "seeds" / str(seed))
+        reports[seed] = finetune(own, pretrained, train, dev, folder / _SEEDS / str(seed))
     metric = config.task.metric if config.task else ""
-    best = max(reports, key=lambda seed: reports[seed]["figures"][metric] or -1.0)
+    best = max(reports, key=lambda seed: _at_least(reports[seed]["figures"][metric]))
     report = reports[best] | {"seed": best} | _spread(reports)
     if jax.process_index() == 0:
-        for seed in reports:
-            if seed == best:
-                _copy(folder / "seeds" / str(seed), folder)
-            (folder / "seeds" / str(seed) / "checkpoints").rmtree(missing_ok=True)
+        (folder / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
+        _copy(folder / _SEEDS / str(best), folder)
         write_report(folder, report)
     return report
+
+
+def _at_least(metric: float | None) -> float:
+    return -math.inf if metric is None else metric
 
 
 def _spread(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Files of SQuAD 1.1, SQuAD 2.0 and KorQuAD 1.0: questions, contexts, where the answers stand."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bertjax.text.text_files import read_lines
 MOVED = "answers moved to where their text stands"
 NOT_FOUND = "answers whose text is not in the context (scored, not trained on)"
 
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _MAX_BYTES = 1 << 32  # of a line; published files are one line
 _KINDS = {str: "a text", list: "a list", int: "a whole number", bool: "true or false"}
 _Value = TypeVar("_Value", str, list, int, bool)
@@ -99,8 +101,9 @@ def _parse(path: Path) -> Any:
         raise UserError(
             f"{path}: line {error.lineno}: not valid JSON ({error.msg} near {near!r})"
         ) from error
-    except RecursionError as error:
-        raise UserError(f"{path}: not valid JSON (nested too deeply)") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, for one
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path}: not valid JSON ({reason})") from error
 
 
 def _answers(entry: dict[str, Any], context: str, place: str, notes: Notes) -> tuple[Answer, ...]:
@@ -150,4 +153,6 @@ def _value(entry: Any, name: str, kind: type[_Value], place: str) -> _Value:
         raise UserError(f"{place}: {name!r} is missing; expected the layout of SQuAD's files")
     if not isinstance(entry[name], kind):
         raise UserError(f"{place}: {name!r} must be {_KINDS[kind]}")
-    return entry[name]
+    value: Any = entry[name]
+    # Escapes can hold half a surrogate pair, which is no character.
+    return _HALF_A_PAIR.sub("\ufffd", value) if isinstance(value, str) else value

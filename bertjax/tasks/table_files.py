@@ -82,6 +82,7 @@ def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(_MAX_LINE_BYTES)
     reader = csv.reader((f"{line}\n" for line in _lines(path)), strict=True)
     number = 1
     try:

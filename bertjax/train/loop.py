@@ -163,7 +163,7 @@ def _restore(
     kept = {"config": dataclasses.asdict(config), "identity": identity, "facts": facts}
     restored = checkpoints.restore(program.state)
     if restored is None:
-        return 0, None, kept | {"totals": {}, "validation": None, "best": None}
+        return 0, None, kept | {"totals": {}, "validation": None, "improved": None}
     for damage in restored.skipped:
         _log.warning("checkpoint %s; the one before is used", damage)
     for name, digest in restored.metadata["identity"].items():
@@ -176,27 +176,27 @@ def _restore(
         raise UserError(
             f"this run is at step {restored.step} already, train.steps={last} asks for fewer"
         )
-    return restored.step, restored.state, restored.metadata | kept
+    return restored.step, restored.state, {"improved": None} | restored.metadata | kept
 
 
 def _evaluate(
     objective: "Objective", step: int, state: State, kept: dict[str, Any]
 ) -> dict[str, Any]:
-    """The figures of a step, which are kept, and so is whether they are the best so far."""
+    """The figures of a step, which are kept, and so is whether they are better than all before."""
     figures = objective.evaluate(state["params"])
-    criterion, best = objective.criterion(figures), kept["best"]
+    criterion, improved = objective.criterion(figures), kept["improved"]
     kept |= {"validation": figures, "criterion": criterion}
-    if criterion is not None and (best is None or criterion <= best["criterion"]):
-        kept["best"] = {"step": step, "criterion": criterion}
+    if criterion is not None and (improved is None or criterion < improved["criterion"]):
+        kept["improved"] = {"step": step, "criterion": criterion}
     return figures
 
 
 def _out_of_patience(config: Config, step: int, kept: dict[str, Any]) -> bool:
     """Whether `train.patience` evaluations in a row were no better than one before them."""
     patience, every = config.train.patience, config.train.evaluate_every
-    if patience is None or kept["best"] is None:
+    if patience is None or kept["improved"] is None:
         return False
-    return step // every - kept["best"]["step"] // every >= patience
+    return step // every - kept["improved"]["step"] // every >= patience
 
 
 def _new_state(

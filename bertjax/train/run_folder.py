@@ -8,19 +8,27 @@ from typing import Any
 
 import jax
 
-from bertjax.config import Config, Phase, from_json, to_json, total_steps, with_steps
+from bertjax.config import (
+    Config,
+    Phase,
+    QuestionAnswering,
+    from_json,
+    to_json,
+    total_steps,
+    with_steps,
+)
 from bertjax.errors import UserError
 from bertjax.files import held, write_whole
 
 FILE_NAME = "config.json"
 _MAY_DIFFER = (
     "train.steps",
+    "train.epochs",
     "train.log_every",
     "train.evaluate_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "mesh.",
-    "task.null_threshold",  # found after training
 )
 
 
@@ -69,7 +77,7 @@ def write_config(run: Any, config: Config) -> None:
 
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
-    old = with_steps(old, total_steps(old))
+    old, config = with_steps(old, total_steps(old)), _with_findings(config, old)
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
     if bool(own) == bool(asked) and all(map(_alike, own, asked)):
         config = _with_phases(config, own)
@@ -85,6 +93,14 @@ def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple
     return config, changes
 
 
+def _with_findings(config: Config, old: Config) -> Config:
+    """The config with what the run found out about its task after training."""
+    task = config.task
+    if isinstance(task, QuestionAnswering) and isinstance(old.task, QuestionAnswering):
+        task = dataclasses.replace(task, null_threshold=old.task.null_threshold)
+    return dataclasses.replace(config, task=task)
+
+
 def _alike(before: Phase, now: Phase) -> bool:
     """Whether two phases differ in no more than what follows from `train.steps`."""
     return before == dataclasses.replace(now, steps=before.steps, warmup_steps=before.warmup_steps)
@@ -98,7 +114,9 @@ def differences(old: Config, new: Config) -> list[str]:
     """Lines such as `train.steps: 100 -> 200`, one per field that differs."""
     before, after = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
     return [
-        f"{name}: {before[name]} -> {after[name]}" for name in before if before[name] != after[name]
+        f"{name}: {before.get(name)} -> {after.get(name)}"
+        for name in before | after
+        if before.get(name) != after.get(name)
     ]
 
 

@@ -42,7 +42,7 @@ def pretrained(scratch: bool = False) -> Pretrained:
     return Pretrained(weights, TOKENIZER, scratch)
 
 
-def config(epochs: float = 2, **train: object) -> Config:
+def config(epochs: float | None = 2, **train: object) -> Config:
     """Two classes, small batches, a large learning rate."""
     return Config(
         model=ModelConfig(dropout=0.0),

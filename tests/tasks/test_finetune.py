@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 import bertjax
-from bertjax.config import DataConfig, MaskingConfig, ModelConfig
+from bertjax.config import DataConfig, MaskingConfig, ModelConfig, Regression
 from bertjax.errors import UserError
-from bertjax.tasks.finetune import finetune
+from bertjax.tasks.finetune import Pretrained, finetune
 from bertjax.tasks.seeds import finetune_seeds
-from bertjax.train.record import list_steps
+from bertjax.train.initial import InitialWeights
+from bertjax.train.run_folder import open_run
 from tests.tasks.labelled import config, pretrained, write_table
 
 pytestmark = pytest.mark.slow
@@ -147,14 +148,19 @@ def test_several_seeds_are_summed_up_and_the_best_is_kept(with_seeds, files):
     assert report["figures"]["accuracy"] == max(values)
     figures = bertjax.load(run).evaluate(data=files[1])
     assert figures["accuracy"] == pytest.approx(max(values))
-    assert [list_steps(run / "seeds" / seed / "checkpoints") for seed in "012"] == [[], [], []]
 
 
 def test_finished_seeds_are_not_trained_again(with_seeds, files):
     run, report = with_seeds
-    before = (run / "config.json").stat().st_mtime_ns
-    assert finetune_seeds(config(1), pretrained(), *files, run, seeds=3) == report
-    assert (run / "config.json").stat().st_mtime_ns == before
+    before = {seed: losses(run / "seeds" / seed) for seed in report["seeds"]}
+    again = finetune_seeds(config(1), pretrained(), *files, run, seeds=3)
+    assert again["seeds"] == report["seeds"]
+    assert {seed: losses(run / "seeds" / seed) for seed in report["seeds"]} == before
+
+
+def test_seeds_of_other_settings_are_refused(with_seeds, files):
+    with pytest.raises(UserError, match="started with other settings"):
+        finetune_seeds(config(1, batch_size=16), pretrained(), *files, with_seeds[0], seeds=3)
 
 
 def test_seeds_are_refused_where_another_run_is(finished, files):
@@ -184,7 +190,37 @@ def test_either_steps_or_epochs_are_needed(train, files, tmp_path):
         finetune(config(**train), pretrained(), *files, tmp_path)
 
 
-def test_another_training_file_is_another_run(finished, files, tmp_path):
-    other = write_table(tmp_path / "other.tsv", 96, 7)
+def test_other_files_or_weights_are_another_run(finished, files, tmp_path):
+    other, (train, dev) = write_table(tmp_path / "other.tsv", 96, 7), files
     with pytest.raises(UserError, match="training file digest"):
-        finetune(config(), pretrained(), other, files[1], finished[0])
+        finetune(config(), pretrained(), other, dev, finished[0])
+    with pytest.raises(UserError, match="dev file digest"):
+        finetune(config(), pretrained(), train, other, finished[0])
+    with pytest.raises(UserError, match="initial weights digest"):
+        finetune(config(), pretrained(scratch=True), train, dev, finished[0])
+
+
+def test_the_head_of_another_task_is_left_out(finished, files, tmp_path, capsys):
+    bert = bertjax.load(finished[0])
+    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, "a task")
+    text = files[0].read_text().replace("\tfirst", "\tother")
+    (tmp_path / "train.tsv").write_text(text)
+    (tmp_path / "dev.tsv").write_text(text)
+    own = (tmp_path / "train.tsv", tmp_path / "dev.tsv", tmp_path / "run")
+    finetune(config(0.5), Pretrained(weights, bert.tokenizer), *own)
+    assert "new, at random: classification_head" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "train", [{"epochs": float("nan")}, {"epochs": float("inf")}, {"batch_size": 0}]
+)
+def test_impossible_numbers_are_refused_before_anything_is_read(train, tmp_path):
+    nowhere = tmp_path / "nowhere.tsv"
+    with pytest.raises(UserError, match="train"):
+        finetune(config(**train), pretrained(), nowhere, nowhere, tmp_path / "run")
+
+
+def test_a_run_of_another_kind_is_refused(finished):
+    settings = dataclasses.replace(config(None, steps=24), task=Regression(second=None))
+    with pytest.raises(UserError, match=r"task\.kind"):
+        open_run(finished[0], settings)

@@ -211,10 +211,25 @@ def test_a_run_ends_when_its_patience_does_and_keeps_the_best_and_the_last(tmp_p
     assert load_params(tmp_path)[1] == 8
 
 
-def test_an_equal_evaluation_is_as_good(tmp_path):
-    summary = train(tmp_path, toy_config(10, **PATIENT), scored([3.0] * 5))
-    assert summary["steps"] == 10
-    assert load_params(tmp_path, best=True)[1] == 10
+def test_an_equal_evaluation_tries_the_patience_and_the_last_of_equals_is_kept(tmp_path):
+    summary = train(tmp_path, toy_config(20, **PATIENT), scored([3.0] * 3))
+    assert summary["steps"] == 6
+    assert load_params(tmp_path, best=True)[1] == 6
+
+
+def test_a_checkpoint_of_a_run_that_kept_no_best_goes_on(tmp_path, monkeypatch):
+    train(tmp_path, toy_config(10))
+    restore = Checkpoints.restore
+
+    def without(self, abstract_state):
+        restored = restore(self, abstract_state)
+        metadata = {
+            k: v for k, v in restored.metadata.items() if k not in ("improved", "criterion")
+        }
+        return dataclasses.replace(restored, metadata=metadata)
+
+    monkeypatch.setattr(Checkpoints, "restore", without)
+    assert train(tmp_path, toy_config(20))["steps"] == 20
 
 
 def test_a_run_out_of_patience_does_not_go_on(tmp_path):
