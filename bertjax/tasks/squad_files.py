@@ -153,6 +153,6 @@ def _value(entry: Any, name: str, kind: type[_Value], place: str) -> _Value:
         raise UserError(f"{place}: {name!r} is missing; expected the layout of SQuAD's files")
     if not isinstance(entry[name], kind):
         raise UserError(f"{place}: {name!r} must be {_KINDS[kind]}")
-    value: Any = entry[name]
     # Escapes can hold half a surrogate pair, which is no character.
-    return _HALF_A_PAIR.sub("\ufffd", value) if isinstance(value, str) else value
+    whole: Any = _HALF_A_PAIR.sub("\ufffd", entry[name]) if kind is str else entry[name]
+    return whole
