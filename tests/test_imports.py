@@ -23,6 +23,7 @@ ORDER = (
     ("interop",),
     ("api",),
     ("commands",),
+    ("options",),
     ("cli",),
     ("__main__",),
 )
