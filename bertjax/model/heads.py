@@ -32,7 +32,7 @@ class MlmHead(nnx.Module):
         hidden = self.norm(self.activation(self.transform(hidden)))
         bias = self.bias[...]
         bias = jnp.where(jnp.arange(bias.shape[0]) < self.vocab_size, bias, _NEVER)
-        return _decode(hidden, token_table.astype(hidden.dtype)) + bias
+        return _decode(hidden, token_table) + bias
 
 
 class Pooler(nnx.Module):
@@ -60,11 +60,14 @@ class LinearHead(nnx.Module):
 
 @jax.custom_vjp
 def _decode(hidden: jax.Array, table: jax.Array) -> jax.Array:
-    """[..., hidden] times the table [vocab, hidden] transposed: float32 [..., vocab]."""
+    """[..., hidden] times the table [vocab, hidden] transposed: float32 [..., vocab].
+
+    In the dtype of `hidden`; the table's gradient has the table's own.
+    """
     return jnp.einsum(
         "...h,vh->...v",
         hidden,
-        table,
+        table.astype(hidden.dtype),
         precision=matmul_precision(hidden.dtype),
         preferred_element_type=jnp.float32,
     )
@@ -77,7 +80,7 @@ def _decode_forward(hidden: jax.Array, table: jax.Array) -> tuple[jax.Array, Any
 def _decode_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     hidden, table = saved
     gradient = gradient.astype(hidden.dtype)
-    return matmul(gradient, table), outer_sum(gradient, hidden)
+    return matmul(gradient, table), outer_sum(gradient, hidden).astype(table.dtype)
 
 
 _decode.defvjp(_decode_forward, _decode_backward)

@@ -52,7 +52,7 @@ class Dense(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """[..., inputs] to [..., outputs]."""
-        product = matmul(inputs.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        product = matmul(inputs.astype(self.dtype), self.kernel[...])
         return product + self.bias[...].astype(self.dtype)
 
 

@@ -14,8 +14,12 @@ def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision:
 
 @jax.custom_vjp
 def matmul(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-    """[..., inputs] times the kernel [inputs, outputs] of the same dtype."""
-    return jnp.matmul(inputs, kernel, precision=matmul_precision(inputs.dtype))
+    """[..., inputs] times the kernel [inputs, outputs]: [..., outputs] of the inputs' dtype.
+
+    The operands are rounded to the inputs' dtype and the sums kept in float32. The gradient of the
+    kernel has the kernel's own dtype, so that of a float32 parameter is never rounded.
+    """
+    return product(inputs, kernel.astype(inputs.dtype)).astype(inputs.dtype)
 
 
 def _matmul_forward(inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
@@ -24,14 +28,23 @@ def _matmul_forward(inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, An
 
 def _matmul_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     inputs, kernel = saved
-    return matmul(gradient, kernel.T), outer_sum(inputs, gradient)
+    return matmul(gradient, kernel.T), outer_sum(inputs, gradient).astype(kernel.dtype)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """The matrix product of two arrays of one dtype, float32.
+
+    A CPU with matrix units for bfloat16 uses them only where the result is float32.
+    """
+    precision = matmul_precision(left.dtype)
+    return jnp.matmul(left, right, precision=precision, preferred_element_type=jnp.float32)
+
+
 def outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
-    """The sum over rows of outer products: [..., m] and [..., n] of one dtype to [m, n].
+    """The sum over rows of outer products: [..., m] and [..., n] of one dtype to float32 [m, n].
 
     On a CPU the narrower operand is transposed first, as an operation of its own. Left to itself,
     XLA there transposes `left` element by element, which for a wide one takes as long as the
@@ -42,11 +55,16 @@ def outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
-    return jnp.einsum("rm,rn->mn", left, right, precision=matmul_precision(left.dtype))
+    return jax.lax.dot_general(
+        left,
+        right,
+        (((0,), (0,)), ((), ())),
+        precision=matmul_precision(left.dtype),
+        preferred_element_type=jnp.float32,
+    )
 
 
 def _outer_sum_cpu(left: jax.Array, right: jax.Array) -> jax.Array:
     if left.shape[1] > right.shape[1]:
         return _outer_sum_cpu(right, left).T
-    transposed = jax.lax.optimization_barrier(left.T)
-    return jnp.matmul(transposed, right, precision=matmul_precision(left.dtype))
+    return product(jax.lax.optimization_barrier(left.T), right)
