@@ -1,6 +1,7 @@
 """Every test sees eight CPU devices, whatever the machine has, and compiles no program twice.
 
-Set before anything imports jax; processes that tests start inherit it.
+Set before anything imports jax; processes that tests start inherit it. Of several test processes
+(pytest -n) each keeps to a core of its own: the threads of one would wait for those of the other.
 """
 
 import atexit
@@ -14,6 +15,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+if _worker and hasattr(os, "sched_setaffinity"):
+    _cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_cores[int(_worker) % len(_cores)]})
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="bertjax-tests-")
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
@@ -34,6 +39,8 @@ def pytest_sessionfinish(session):
     if not os.environ.get("BERTJAX_REQUIRE_PARITY"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # one of several test processes: the first one counts them all
+        return
     reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
     if any("torch" in reason or "transformers" in reason for reason in reasons):
         reporter.write_line("parity tests were skipped where they must run")
