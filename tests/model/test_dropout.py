@@ -1,9 +1,12 @@
 """The counter hash: right rates, no visible relation between any two draws."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy import stats
 
 from bertjax.model.dropout import Dropout, random_bits
@@ -84,3 +87,16 @@ def test_raw_and_typed_keys_give_the_same_bits():
 
 def test_a_row_keeps_its_bits_whatever_the_batch():
     np.testing.assert_array_equal(bits()[10:20], bits(rows=ROWS[10:20]))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2], ids=["rows", "first axis", "second axis"])
+def test_eight_devices_draw_the_bits_of_one_without_a_word_to_each_other(axis):
+    shape = (8, 16)
+    mesh = Mesh(np.array(jax.devices()), ("device",))
+    cut = NamedSharding(mesh, PartitionSpec(*[None] * axis, "device"))
+    draw = lambda key, rows: random_bits(key, 3, rows, shape)  # noqa: E731
+    compiled = jax.jit(draw, out_shardings=cut).lower(jax.random.key(0), ROWS).compile()
+    found = compiled(jax.random.key(0), ROWS)
+    assert found.addressable_shards[0].data.size * 8 == found.size
+    np.testing.assert_array_equal(found, bits(site=3, shape=shape))
+    assert not re.search(r"\b(all|reduce|collective)-\w+\(", compiled.as_text())

@@ -1,0 +1,33 @@
+"""What dropout adds to the compiled step: arithmetic, and no random number generator."""
+
+import re
+
+import jax
+
+from bertjax.model import dropout
+from bertjax.train.program import make_program
+from tests.train.test_parallel_bert import CONFIG, batch, bert_objective
+
+DRAWS = re.compile(r"\b(random_bits|threefry2x32|rng_bit_generator|rng_uniform)\[")
+COMPILED_DRAWS = re.compile(r"\b(rng|rng-bit-generator)\(")
+
+
+def draws():
+    """Which operations draw random numbers in the traced and in the compiled training step."""
+    assert CONFIG.model.dropout > 0
+    program = make_program(bert_objective(CONFIG), CONFIG, jax.devices()[:1])
+    traced = program.step.trace(program.state, batch(0), jax.random.key(0))
+    compiled = traced.lower().compile().as_text()
+    return {*DRAWS.findall(str(traced.jaxpr)), *COMPILED_DRAWS.findall(compiled)}
+
+
+def test_a_step_with_dropout_draws_no_random_numbers():
+    assert draws() == set()
+
+
+def test_a_step_that_drew_them_would_be_noticed(monkeypatch):
+    def draw(key, site, row_ids, shape):
+        return jax.random.bits(jax.random.fold_in(key, site), (*row_ids.shape, *shape))
+
+    monkeypatch.setattr(dropout, "random_bits", draw)
+    assert draws() == {"random_bits"}
