@@ -55,7 +55,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-4
     warmup_steps: int = 10_000
     warmup_share: float | None = None  # instead of warmup_steps: of all steps
-    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # once over all phases
+    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # over all phases
     decay_share: float = 0.1  # wsd only: the share of the steps spent decaying to 0
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -85,6 +85,7 @@ class Phase:
     learning_rate: float
     warmup_steps: int
     reset_optimizer: bool = False
+    restart_schedule: bool = False  # the decay starts anew; the phases before it end at rate 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The learning rate as a function of the step, and AdamW and LAMB with BERT's weight-decay mask."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,18 +20,43 @@ def learning_rate(config: Config) -> Schedule:
     The rate of the step's phase, times the phase's linear warmup from 0 (step 0 of a phase that
     warms up has rate 0, as in google-research/bert optimization.py), times `optimizer.schedule`,
     which runs once over all the phases: sequences may grow longer without the decay starting anew,
-    as in Devlin et al. 2018, appendix A.2.
+    as in Devlin et al. 2018, appendix A.2. A phase with `restart_schedule` begins a schedule of its
+    own, and the one before it ends there, as in You et al. 2020, section 4.1.
     """
-    parts = phases(config)
-    starts = [sum(phase.steps for phase in parts[:index]) for index in range(len(parts))]
-    last = starts[-1] + parts[-1].steps
+    stretches = [
+        (start, _schedule(config.optimizer, parts)) for start, parts in _stretches(phases(config))
+    ]
 
     def rate(step: Any) -> jax.Array:
-        step = jnp.asarray(step, jnp.int32)
+        step, found = jnp.asarray(step, jnp.int32), jnp.float32(0)
+        for start, schedule in stretches:
+            found = jnp.where(step >= start, schedule(step - start), found)
+        return found
+
+    return rate
+
+
+def _stretches(parts: Sequence[Phase]) -> list[tuple[int, list[Phase]]]:
+    """The phases that share a schedule, and the step at which each such stretch starts."""
+    found, start = [], 0
+    for phase in parts:
+        if not found or phase.restart_schedule:
+            found.append((start, []))
+        found[-1][1].append(phase)
+        start += phase.steps
+    return found
+
+
+def _schedule(optimizer: OptimizerConfig, parts: Sequence[Phase]) -> Schedule:
+    """The rate of phases under one schedule, by the step counted from the first one's start."""
+    ends = list(itertools.accumulate(phase.steps for phase in parts))
+    starts = [0, *ends[:-1]]
+
+    def rate(step: jax.Array) -> jax.Array:
         peak = jnp.float32(0)
         for phase, start in zip(parts, starts, strict=True):
             peak = jnp.where(step >= start, _warmed_up(phase, step - start), peak)
-        return peak * _decay(config.optimizer, step, parts[0].warmup_steps, last)
+        return peak * _decay(optimizer, step, parts[0].warmup_steps, ends[-1])
 
     return rate
 
@@ -59,22 +85,29 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """Clipping by the global norm, then AdamW or LAMB, at a learning rate of 1.
 
     The step multiplies the update by `learning_rate(config)(step)` itself, so that the rate depends
-    on the step alone and not on a counter inside the optimizer state. LAMB is Algorithm 2 of
-    You et al. 2020 (arXiv 1904.00962), AdamW Loshchilov & Hutter 2019 with bias correction.
+    on the step alone and not on a counter inside the optimizer state. AdamW is that of Loshchilov &
+    Hutter 2019 with bias correction.
     """
-    kind = {"adamw": optax.adamw, "lamb": optax.lamb}[config.name]
-    update = kind(
-        learning_rate=1.0,
-        b1=config.beta1,
-        b2=config.beta2,
-        eps=config.epsilon,
-        weight_decay=config.weight_decay,
-        mask=weight_decay_mask,
-    )
-    parts = [optax.clip_by_global_norm(config.clip_norm), update]
+    direction = [
+        optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
+        optax.add_decayed_weights(config.weight_decay, mask=weight_decay_mask),
+    ]
+    if config.name == "lamb":
+        direction.append(_by_trust_ratio())
+    parts = [optax.clip_by_global_norm(config.clip_norm), optax.chain(*direction, optax.scale(-1))]
     if config.layer_decay < 1 or config.frozen_layers:
         parts.append(optax.stateless(lambda updates, _: _by_layer(updates, config)))
     return optax.chain(*parts)
+
+
+def _by_trust_ratio() -> optax.GradientTransformation:
+    """Each array's update as long as the array itself (You et al. 2020, Algorithm 2).
+
+    Not for biases and layer norms: their ratio is 1 in the authors' code (google-research/albert
+    lamb_optimizer.py, tensorflow/addons) and in NVIDIA's (apex FusedLAMB). A bias starts at 0, and
+    with the ratio it could only grow by shares of itself.
+    """
+    return optax.masked(optax.scale_by_trust_ratio(), weight_decay_mask)
 
 
 def _by_layer(updates: Any, config: OptimizerConfig) -> Any:

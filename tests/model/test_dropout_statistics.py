@@ -16,7 +16,7 @@ from scipy import stats
 
 from bertjax.model.dropout import random_bits
 
-ACCEPTED, REJECTED = 1e-3, 1e-12
+ACCEPTED, REJECTED = 1e-3, 1e-9
 KEY = jax.random.key_data(jax.random.key(20_181_011))
 ROWS = jnp.arange(32)
 SHAPE = (4, 32, 32)  # of a row: heads, queries, keys

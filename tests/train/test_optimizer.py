@@ -121,9 +121,9 @@ def test_updates_are_those_of_the_paper_in_numpy(name):
         direction = adam_direction(gradients, config) + config.weight_decay * decays * weight
         if name == "adamw":
             return -direction  # Loshchilov & Hutter 2019, Algorithm 2
-        # You et al. 2020, Algorithm 2; a layer of zeros has no ratio and takes the plain step.
+        # You et al. 2020, Algorithm 2; what does not decay has no ratio, nor has a layer of zeros.
         norms = np.linalg.norm(weight), np.linalg.norm(direction)
-        return -direction * (norms[0] / norms[1] if all(norms) else 1.0)
+        return -direction * (norms[0] / norms[1] if decays and all(norms) else 1.0)
 
     wanted = jax.tree.map(expected, weights, weight_decay_mask(weights), *history)
     jax.tree.map(
@@ -131,6 +131,20 @@ def test_updates_are_those_of_the_paper_in_numpy(name):
         updates,
         wanted,
     )
+
+
+def test_a_phase_that_restarts_the_schedule_warms_up_and_decays_as_a_run_of_its_own():
+    first = Phase(steps=30, length=128, batch_size=8, learning_rate=6e-3, warmup_steps=10)
+    second = Phase(20, 512, 4, learning_rate=4e-3, warmup_steps=4, restart_schedule=True)
+    third = Phase(10, 512, 4, learning_rate=2e-3, warmup_steps=0)
+    rate = learning_rate(Config(train=TrainConfig(phases=(first, second, third))))
+    alone = learning_rate(Config(train=TrainConfig(phases=(first,))))
+    after = learning_rate(Config(train=TrainConfig(phases=(second, third))))
+    found = [float(rate(step)) for step in range(60)]
+    assert found == [float(alone(n)) for n in range(30)] + [float(after(n)) for n in range(30)]
+    assert found[10] == pytest.approx(6e-3)
+    assert found[30] == 0
+    assert found[34] == pytest.approx(4e-3)
 
 
 def test_a_config_with_a_longer_run_keeps_the_shares_of_its_phases():
