@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax.config import MeshConfig
+from bertjax.config import MeshConfig, OptimizerConfig
 from bertjax.train.program import make_program
 from bertjax.train.state import initial_state, state_from_params
 from tests.train.toy import toy_config, toy_objective
@@ -53,6 +53,15 @@ def test_any_mesh_gives_the_losses_of_one_device(mesh):
     found = losses(run_steps(toy_objective(), config, 20)[1])
     assert one_device_losses()[-1] < one_device_losses()[0]
     np.testing.assert_allclose(found, one_device_losses(), rtol=1e-4)
+
+
+def test_lamb_takes_the_norms_of_whole_arrays_wherever_their_parts_lie():
+    optimizer = OptimizerConfig(name="lamb", learning_rate=0.02, warmup_steps=0)
+    config = dataclasses.replace(toy_config(), optimizer=optimizer)
+    cut = dataclasses.replace(config, mesh=MeshConfig(data=1, fsdp=8))
+    whole = losses(run_steps(toy_objective(), config, 10, jax.devices()[:1])[1])
+    np.testing.assert_allclose(losses(run_steps(toy_objective(), cut, 10)[1]), whole, rtol=1e-4)
+    assert whole[-1] < whole[0]
 
 
 @pytest.mark.parametrize("accumulation", [2, 4])
