@@ -34,7 +34,8 @@ from bertjax.train.objective import mask_batch, mlm_nsp_objective
 from bertjax.train.optimizer import learning_rate
 from bertjax.train.program import make_program
 from bertjax.train.state import initial_state, named_key
-from tests.reference import parameter_names, reference_model
+from scripts.benchmark import torch_peer
+from tests.reference import reference_model
 
 _WARM_UP = 3  # steps left out of the timing: compilation, first allocations
 
@@ -132,64 +133,35 @@ class Reference:
 
     def __init__(self, config: Config, params: Any, seed: int) -> None:
         torch.manual_seed(seed)
-        dropout, settings = config.model.dropout, config.optimizer
-        self.model = reference_model(config.model, params, dropout, attention="sdpa")
-        self.clip_norm = settings.clip_norm
-        names = [name for _, name, _ in parameter_names(config.model)]
-        parameters = [self.model.get_parameter(name) for name in names]
-        groups = [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": settings.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        self.parameters = parameters
-        self.optimizer = torch.optim.AdamW(
-            groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
-        )
+        self.settings = config.optimizer
+        self.model = reference_model(config.model, params, config.model.dropout, attention="sdpa")
+        self.optimizer = torch_peer.adamw(self.model, config.optimizer)
 
     def step(self, batch: dict[str, np.ndarray], masked: Any, rate: float) -> float:
         """One update at this learning rate; returns the loss before it."""
-        loss = self.loss(batch, masked)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        loss = torch_peer.pretraining_loss(self.model, torch_inputs(batch, masked))
+        torch_peer.update(self.model, self.optimizer, loss, self.settings.clip_norm)
         return loss.item()
 
-    def loss(self, batch: dict[str, np.ndarray], masked: Any) -> torch.Tensor:
-        """Masked-token plus next-sentence loss of a packed batch."""
-        cross_entropy = torch.nn.functional.cross_entropy
-        pair_ids = batch["pair_ids"]
-        same_pair = pair_ids[:, None, :, None] == pair_ids[:, None, None, :]
-        hidden = self.model.bert(
-            input_ids=tensor(masked.token_ids),
-            token_type_ids=tensor(batch["segment_ids"]),
-            position_ids=tensor(position_ids(jnp.asarray(pair_ids))),
-            attention_mask=torch.from_numpy(same_pair),
-        ).last_hidden_state
-        at_masks = gather(hidden, masked.positions)[torch.from_numpy(masked.weights > 0)]
-        labels = tensor(masked.labels[masked.weights > 0])
-        mlm = cross_entropy(self.model.cls.predictions(at_masks), labels)
-        next_labels = batch["next_sentence_labels"]
-        starts = classifier_positions(jnp.asarray(pair_ids), next_labels.shape[1])
-        first = gather(hidden, starts).flatten(0, 1)[:, None]
-        pooler = self.model.get_submodule("bert.pooler")
-        logits = self.model.cls.seq_relationship(pooler(first))
-        return mlm + cross_entropy(logits, tensor(next_labels).flatten(), ignore_index=-1)
 
-
-def tensor(array: Any) -> torch.Tensor:
-    return torch.from_numpy(np.array(array)).long()
-
-
-def gather(hidden: torch.Tensor, positions: Any) -> torch.Tensor:
-    """[batch, length, hidden] at [batch, count] to [batch, count, hidden]."""
-    index = tensor(positions)[:, :, None].expand(-1, -1, hidden.shape[-1])
-    return hidden.gather(1, index)
+def torch_inputs(batch: dict[str, np.ndarray], masked: Any) -> dict[str, torch.Tensor]:
+    """A packed batch under these masks, as `torch_peer.pretraining_loss` takes it."""
+    pair_ids, next_labels = batch["pair_ids"], batch["next_sentence_labels"]
+    labels = np.where(masked.weights > 0, masked.labels, torch_peer.NOT_PREDICTED)
+    same_pair = pair_ids[:, None, :, None] == pair_ids[:, None, None, :]
+    inputs = {
+        "token_ids": masked.token_ids,
+        "segment_ids": batch["segment_ids"],
+        "position_ids": position_ids(jnp.asarray(pair_ids)),
+        "positions": masked.positions,
+        "labels": labels,
+        "starts": classifier_positions(jnp.asarray(pair_ids), next_labels.shape[1]),
+        "next_sentence_labels": next_labels,
+    }
+    tensors = {name: torch_peer.tensor(array) for name, array in inputs.items()}
+    return tensors | {"visible": torch.from_numpy(same_pair)}
 
 
 def report_differences(curves: Curves) -> None:
