@@ -104,6 +104,7 @@ class TrainConfig:
     checkpoint_every: int = 10_000
     keep_checkpoints: int = 3
     deterministic: bool = False  # bit-identical on GPU too, at a cost
+    profile_steps: tuple[int, int] | None = None  # the first and the last step to write a trace of
     phases: tuple[Phase, ...] = ()
 
 
@@ -205,6 +206,9 @@ def validate(config: Config) -> None:
     }.items():
         if not 0 < value <= 1:
             raise UserError(f"{name}={value}: must lie in (0, 1]")
+    steps = config.train.profile_steps or (1, 1)
+    if len(steps) != 2 or not 0 < steps[0] <= steps[1]:
+        raise UserError(f"train.profile_steps={list(steps)}: write [FIRST,LAST], counted from 1")
     _check_length("data.length", data.length, model.max_length)
     if config.train.phases and optimizer.warmup_share is not None:
         raise UserError(

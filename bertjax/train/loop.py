@@ -22,6 +22,7 @@ from etils import epath
 from bertjax.config import Config, phases, total_steps
 from bertjax.errors import UserError
 from bertjax.train.mesh import batch_sharding, everywhere, put_batch
+from bertjax.train.profile import profiled
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
 from bertjax.train.run_folder import write_config, write_file
@@ -86,7 +87,12 @@ def fit(
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
 
     with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
-        for done in _steps(program, config, state, start, last, batches):
+        steps = _steps(program, config, state, start, last, batches)
+        if wanted := _steps_to_profile(config, start, last):
+            before, count = wanted.start - start - 1, len(wanted)
+            folder = run / "plugins" / "profile" / f"step_{wanted.start}"
+            steps = profiled(steps, before, count, folder, report.say)
+        for done in steps:
             step, state = done.step, done.state
             report.step(step, done.figures, flops(step - 1), done.waited, done.compiled)
             stopping = stop.reached(step)
@@ -210,6 +216,12 @@ def _new_state(
         seed = config.train.seed
         return initial_state(objective.init, program.optimizer, seed, program.shardings)
     return state_from_params(initial_params(), program.state, program.optimizer, program.shardings)
+
+
+def _steps_to_profile(config: Config, start: int, last: int) -> range:
+    """Those of `train.profile_steps` that are still to come, in the first process alone."""
+    first, end = config.train.profile_steps or (1, 0)
+    return range(max(first, start + 1), min(end, last) + 1 if jax.process_index() == 0 else 0)
 
 
 def _optimizer_resets(config: Config) -> set[int]:

@@ -28,6 +28,7 @@ _MAY_DIFFER = (
     "train.evaluate_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.profile_steps",
     "mesh.",
 )
 
