@@ -179,7 +179,7 @@ def _torch_model(case: Case, side: Side) -> Any:
             intermediate_size=model.intermediate_size,
             hidden_dropout_prob=model.dropout,
             attention_probs_dropout_prob=model.dropout if side.attention_dropout else 0.0,
-            attn_implementation="sdpa",
+            attn_implementation="sdpa",  # pyright: ignore[reportCallIssue]
         )
     ).train()
 
