@@ -7,7 +7,8 @@ of the epochs, rows of 512 for the last tenth, the learning rate warmed up anew 
 stage; 8,599 steps, 76 minutes on a TPUv3 Pod of 1,024 chips, SQuAD 1.1 F1 90.58 (table 1). The
 steps, rates and warmups of the two stages are those of NVIDIA's reproduction (DeepLearningExamples,
 PyTorch/LanguageModeling/BERT/scripts/configs/pretrain_config.sh): 7,038 steps at 6e-3 (28.43% of
-them warmup), then 1,563 at 4e-3 (12.8%). 512 million rows, as BERT's paper. Weight decay 0.01.
+them warmup), then 1,563 at 4e-3 (12.8%). 512 million rows, as their baseline of 1 million steps of
+512. Weight decay 0.01.
 
 Here: TPU v5e, 16x16 (256 chips), 16 microbatches. What differs from the publication: the text is
 yours; short pairs share a row; both stages decay linearly, as the paper says (NVIDIA: by the square

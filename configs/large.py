@@ -3,7 +3,8 @@
     bertjax pretrain configs/large.py --data DATA --run RUN
 
 24 layers of 1024, 336,226,108 parameters at a vocabulary of 30,522. The paper trained four days on
-16 Cloud TPUs (64 chips).
+16 Cloud TPUs (64 chips), 90% of the steps at length 128: see `large_two_phase.py` for that
+schedule; this one stays at length 512.
 """
 
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig

@@ -12,8 +12,8 @@ Published for MosaicBERT-base: GLUE (dev) 79.6 after 1.13 hours on 8 A100.
 
 Here: TPU v5e, 4x4 (16 chips), 4 microbatches. What differs from MosaicBERT: the text is yours
 (theirs: C4); rows of 512, not 128; BERT's own layers (theirs: ALiBi, gated linear units, no dropout
-in attention); weight decay 0.01 (theirs: 1e-5, not multiplied by the learning rate); their rate
-falls linearly all along. As a whole this recipe is untried.
+in attention); weight decay 0.01 times the rate (theirs: 1e-5 of its own); their rate falls linearly
+all along. As a whole this recipe is untried.
 """
 
 from bertjax.config import (
