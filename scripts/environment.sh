@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes the virtual environment .venv, or finds it as it was left.
 #
 #   source scripts/environment.sh; prepare_environment EXTRA [EXTRA ...]

@@ -28,6 +28,7 @@ data=$root/data/$name run=$root/runs/$name${SEED:+-seed-$SEED}
 bertjax=$root/.venv/bin/bertjax
 
 source "$root/scripts/environment.sh"
+# shellcheck disable=SC2119  # no extras
 (cd "$root" && prepare_environment)
 started=$SECONDS
 

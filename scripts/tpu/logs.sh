@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Shows what a worker logged, follows it, or fetches the logs of all workers.
+#
+#   scripts/tpu/logs.sh --project ID --zone ZONE --name NAME [--worker 0] [--follow | --output FOLDER]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+read_settings "$@"
+
+worker=0 follow="" output=""
+while [[ ${#rest[@]} -gt 0 ]]; do
+    case ${rest[0]} in
+        --follow) follow=-f ;;
+        --worker | --output)
+            [[ ${#rest[@]} -gt 1 ]] || fail "${rest[0]} needs a value"
+            if [[ ${rest[0]} == --worker ]]; then worker=${rest[1]}; else output=${rest[1]}; fi
+            rest=("${rest[@]:1}")
+            ;;
+        *) fail "unknown argument ${rest[0]}" ;;
+    esac
+    rest=("${rest[@]:1}")
+done
+[[ $worker =~ ^[0-9]+$ ]] || fail "--worker $worker: a number from 0"
+
+if [[ -n $output ]]; then
+    run mkdir -p "$output"
+    run gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=all \
+        "--output-directory=$output" "--command=cat bertjax-run/log"
+else
+    on_workers "$worker" "tail -n 100 $follow bertjax-run/log"
+fi

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Pretrains to the end on slices that may be taken away: asks for one, installs, starts, looks every
+# minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint.
+#
+#   scripts/tpu/watch.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 --spot \
+#       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base.py [--train.seed=1 ...]
+#
+# Runs on any machine that stays on; stop it and start it again as you like. When training has
+# finished it ends with 0 and leaves the slice: delete.sh ends what it costs.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/common.sh"
+read_settings "$@"
+command=(${rest[@]+"${rest[@]}"})
+DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
+
+begin() {
+    "$here/install.sh" && "$here/pretrain.sh" "${command[@]}"
+}
+
+look() {  # at a slice that is there
+    local status
+    if [[ -n $DRY_RUN ]]; then
+        on_workers 0 "bash bertjax/scripts/tpu/worker.sh status"
+        begin
+        return
+    fi
+    status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status || echo absent") || status=unreachable
+    echo "$(date +%T) $NAME: $status"
+    case $status in
+        *finished) exit 0 ;;
+        *failed)
+            on_workers 0 "bash bertjax/scripts/tpu/worker.sh log" || true
+            echo "${0##*/}: training failed; the last lines of its log are above" >&2
+            exit 1
+            ;;
+        *absent | *stopped) begin || echo "$(date +%T) $NAME: not started; trying again" ;;
+    esac
+}
+
+while :; do
+    read_state
+    case $STATE in
+        ACTIVE | READY) look ;;
+        MISSING) "$here/create.sh" || echo "$(date +%T) $NAME: not created; trying again" ;;
+        FAILED | SUSPENDED | PREEMPTED | TERMINATED | STOPPED)
+            echo "$(date +%T) $NAME: $STATE; asking for another"
+            "$here/delete.sh" || true
+            ;;
+        *) echo "$(date +%T) $NAME: $STATE" ;;
+    esac
+    [[ -z $DRY_RUN ]] || break
+    sleep "${POLL_SECONDS:-60}"
+done
+look
+"$here/delete.sh"

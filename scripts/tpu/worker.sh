@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# What runs on each worker of a slice; the other scripts call it there.
+#
+#   worker.sh install
+#   worker.sh start gs://DATA gs://RUN CONFIG [--section.field=value ...]
+#   worker.sh status    prints: absent, running, finished, stopped (SIGTERM) or failed
+#   worker.sh log [N]   prints the last N lines
+#
+# Keeps ~/bertjax-run: log, exit (the exit status), lock (held while it runs) and data/.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+state=$HOME/bertjax-run
+mkdir -p "$state"
+
+install() {  # the images bring an older Python than bertjax takes, so uv brings one
+    export PATH=$HOME/.local/bin:$PATH
+    command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
+    cd "$root"
+    [[ -x .venv/bin/python ]] || uv venv --quiet --python 3.12 .venv
+    uv pip install --quiet --python .venv/bin/python \
+        --constraint scripts/constraints/3.12.txt --editable '.[tpu,gcs]'
+    .venv/bin/bertjax --help >/dev/null
+    echo "$HOSTNAME: installed"
+}
+
+start() {
+    if [[ $(status) == running ]]; then
+        echo "$HOSTNAME: runs already"
+        return
+    fi
+    setsid bash "$0" run "$@" </dev/null >>"$state/log" 2>&1 &
+    echo "$HOSTNAME: started; log in $state/log"
+}
+
+run() {  # detached, with the lock
+    local data=$1 folder=$2 code=0
+    shift 2
+    exec 9>"$state/lock"
+    flock --nonblock 9 || return 0
+    rm -f "$state/exit"
+    echo "== $(date --iso-8601=seconds) bertjax pretrain $* --run $folder"
+    cd "$root"
+    {
+        mkdir -p "$state/data" &&
+            gcloud storage rsync --recursive "$data" "$state/data" &&
+            .venv/bin/bertjax pretrain "$@" --data "$state/data" --run "$folder"
+    } || code=$?
+    echo "$code" >"$state/exit"
+}
+
+status() {
+    if [[ -f $state/lock ]] && ! flock --nonblock "$state/lock" true; then
+        echo running
+    elif [[ ! -f $state/exit ]]; then
+        echo absent
+    else
+        case $(<"$state/exit") in
+            0) echo finished ;;
+            143) echo stopped ;;
+            *) echo failed ;;
+        esac
+    fi
+}
+
+log() {
+    tail -n "${1:-50}" "$state/log"
+}
+
+case ${1:-} in
+    install | start | run | status | log) "$@" ;;
+    *) echo "worker.sh: unknown command ${1:-}" >&2 && exit 2 ;;
+esac

@@ -1,0 +1,264 @@
+"""scripts/tpu: the commands that they print, and what they do where a slice comes and goes.
+
+No cloud is here. Most tests read what --dry-run prints; the others have a `gcloud` on their path
+that writes down what it was asked and answers from a list.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "tpu"
+WHERE = ("--project", "p", "--zone=us-central1-a", "--name", "slice-1")
+TRAIN = ("--data", "gs://b/data/en", "--run=gs://b/runs/base", "configs/base.py")
+SETTINGS = ("PROJECT", "ZONE", "NAME", "TOPOLOGY", "SPOT", "DIRECT", "DRY_RUN", "SERVICE_ACCOUNT")
+SSH = "gcloud compute tpus tpu-vm ssh slice-1 --project=p --zone=us-central1-a"
+GCLOUD = """\
+import os, pathlib, sys
+folder = pathlib.Path(os.environ["GCLOUD_FOLDER"])
+words = sys.argv[1:]
+with (folder / "calls").open("a") as calls:
+    print(*words, file=calls)
+what = "status" if "worker.sh status" in words[-1] else "state" if "describe" in words else None
+if what:
+    answers = (folder / what).read_text().splitlines()
+    (folder / what).write_text("\\n".join(answers[1:] or answers))
+    if answers[0].startswith("ERROR"):
+        sys.exit(answers[0])
+    print(answers[0])
+"""
+
+
+def run(script, *arguments, path="", **variables):
+    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    environment["PATH"] = f"{path}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(SCRIPTS / script), *arguments],
+        capture_output=True,
+        text=True,
+        env={**environment, **variables},
+        timeout=60,
+    )
+
+
+def printed(script, *arguments, **variables):
+    """What a dry run prints, one command a line."""
+    result = run(script, "--dry-run", *WHERE, *arguments, **variables)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.splitlines()
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    """Runs a script where `gcloud` answers; returns its result and what gcloud was asked."""
+    program = tmp_path / "gcloud"
+    program.write_text(f"#!{sys.executable}\n{GCLOUD}")
+    program.chmod(0o755)
+
+    def run_in_cloud(script, *arguments, states=(), statuses=()):
+        (tmp_path / "calls").write_text("")
+        (tmp_path / "state").write_text("\n".join(states))
+        (tmp_path / "status").write_text("\n".join(statuses))
+        result = run(
+            script,
+            *WHERE,
+            *arguments,
+            path=f"{tmp_path}:",
+            GCLOUD_FOLDER=str(tmp_path),
+            POLL_SECONDS="0",
+        )
+        return result, [_verb(call) for call in (tmp_path / "calls").read_text().splitlines()]
+
+    return run_in_cloud
+
+
+def _verb(call):
+    for part in ("worker.sh install", "worker.sh start", "worker.sh status", "worker.sh log"):
+        if part in call:
+            return part.removeprefix("worker.sh ")
+    return next(word for word in ("describe", "create", "delete", "scp") if word in call.split())
+
+
+@pytest.mark.parametrize(
+    ("topology", "slice_options"),
+    [
+        ("v5e:4x4", "--accelerator-type=v5litepod-16 --runtime-version=v2-alpha-tpuv5-lite"),
+        ("v6e:16x16", "--accelerator-type=v6e-256 --runtime-version=v2-alpha-tpuv6e"),
+        ("v4:2x2x2", "--type=v4 --topology=2x2x2 --runtime-version=tpu-ubuntu2204-base"),
+        ("v5p:4x4x4", "--type=v5p --topology=4x4x4 --runtime-version=v2-alpha-tpuv5"),
+    ],
+)
+def test_create_asks_for_a_place_in_the_queue(topology, slice_options):
+    describe, create = printed("create.sh", "--topology", topology)
+    place = "slice-1 --project=p --zone=us-central1-a"
+    assert describe == (
+        rf"gcloud compute tpus queued-resources describe {place} --format=value\(state.state\)"
+    )
+    assert create == (
+        f"gcloud compute tpus queued-resources create {place} --node-id=slice-1 {slice_options} "
+        "--scopes=https://www.googleapis.com/auth/cloud-platform"
+    )
+
+
+def test_create_direct_asks_for_a_tpu_vm():
+    options = ("--topology=v5e:2x4", "--direct", "--spot", "--service-account=a@b")
+    _, create = printed("create.sh", *options, "--runtime-version=image")
+    assert create == (
+        "gcloud compute tpus tpu-vm create slice-1 --project=p --zone=us-central1-a "
+        "--accelerator-type=v5litepod-8 --version=image "
+        "--scopes=https://www.googleapis.com/auth/cloud-platform --spot --service-account=a@b"
+    )
+
+
+def test_settings_may_stand_in_the_environment():
+    settings = {"PROJECT": "q", "ZONE": "z", "NAME": "n", "TOPOLOGY": "v6e:2x2", "SPOT": "1"}
+    result = run("create.sh", **settings, DRY_RUN="1")
+    create = result.stdout.splitlines()[1]
+    assert "create n --project=q --zone=z --node-id=n --accelerator-type=v6e-4" in create
+    assert create.endswith("--spot")
+
+
+def test_install_copies_the_commit_to_every_worker():
+    archive, copy, install = printed("install.sh")
+    assert archive.startswith("git -C ")
+    assert archive.endswith("archive --format=tar.gz --output=/tmp/bertjax.tar.gz HEAD")
+    assert copy == (
+        "gcloud compute tpus tpu-vm scp /tmp/bertjax.tar.gz slice-1:bertjax.tar.gz --project=p "
+        "--zone=us-central1-a --worker=all"
+    )
+    assert install.startswith(f"{SSH} --worker=all --command=")
+    assert install.endswith(r"bash\ bertjax/scripts/tpu/worker.sh\ install")
+
+
+def test_pretrain_starts_the_same_command_on_every_worker():
+    (start,) = printed("pretrain.sh", *TRAIN, "--train.seed=1", "--train.phases=[{}, {}]")
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {start}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words[-2:] == [
+        "--worker=all",
+        "--command=bash bertjax/scripts/tpu/worker.sh start gs://b/data/en gs://b/runs/base "
+        r"configs/base.py --train.seed=1 --train.phases=\[\{\}\,\ \{\}\]",
+    ]
+
+
+def test_logs_of_one_worker_are_shown_and_of_all_fetched():
+    (shown,) = printed("logs.sh", "--worker", "3", "--follow")
+    assert shown == f"{SSH} --worker=3 --command=tail\\ -n\\ 100\\ -f\\ bertjax-run/log"
+    folder, fetched = printed("logs.sh", "--output", "logs")
+    assert folder == "mkdir -p logs"
+    assert fetched == (
+        f"{SSH} --worker=all --output-directory=logs --command=cat\\ bertjax-run/log"
+    )
+
+
+@pytest.mark.parametrize(
+    ("direct", "command"),
+    [((), "queued-resources delete"), (("--direct",), "tpu-vm delete")],
+)
+def test_delete_removes_what_create_made(direct, command):
+    (delete,) = printed("delete.sh", *direct)
+    assert delete.startswith(f"gcloud compute tpus {command} slice-1 --project=p")
+    assert ("--force" in delete) == (not direct)
+
+
+def test_watch_prints_one_round_of_everything():
+    commands = "\n".join(printed("watch.sh", "--topology=v5e:4x4", "--spot", *TRAIN))
+    order = ["describe", " create ", "status", "scp", "worker.sh\\ install", "worker.sh\\ start"]
+    places = [commands.index(part) for part in [*order, " delete "]]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("create.sh", ("--topology=v5e:4x4", "--name", "Slice"), "--name Slice: small letters"),
+        ("create.sh", ("--topology=v5e:4x4", "--name"), "--name needs a value"),
+        ("create.sh", ("--topology=v5e:4x4", "now"), "unknown argument now"),
+        ("create.sh", (), "--topology is missing"),
+        ("create.sh", ("--topology=v5e:2x2x2",), "v5e and v6e two"),
+        ("create.sh", ("--topology=v9:2x2",), "v9:2x2: write one such as"),
+        ("create.sh", ("--topology=tpu7x:2x2x1",), "use GKE"),
+        ("install.sh", ("--project=",), "--project is missing"),
+        ("pretrain.sh", TRAIN[:3], "name a config"),
+        ("pretrain.sh", TRAIN[2:], "--data is missing"),
+        ("pretrain.sh", ("--data=data/en", *TRAIN[2:]), "--data data/en: DATA of prepare in a"),
+        ("pretrain.sh", (*TRAIN[:2], "--run", "runs/base", TRAIN[3]), "--run runs/base"),
+        ("watch.sh", ("--topology=v5e:4x4", *TRAIN[:3]), "name a config"),
+        ("logs.sh", ("--worker", "all"), "--worker all: a number"),
+        ("logs.sh", ("--tail",), "unknown argument --tail"),
+        ("delete.sh", ("slice-2",), "unknown argument slice-2"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(script, arguments, message):
+    result = run(script, "--dry-run", *WHERE, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "script", ["create.sh", "install.sh", "pretrain.sh", "watch.sh", "logs.sh", "delete.sh"]
+)
+def test_help_is_answered(script):
+    result = run(script, "--help")
+    assert result.returncode == 0
+    assert f"scripts/tpu/{script} --project ID" in result.stdout
+    assert "--runtime-version V" in result.stdout
+
+
+def test_create_waits_until_the_slice_is_there(cloud):
+    states = ("ERROR: NOT_FOUND", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE")
+    result, calls = cloud("create.sh", "--topology=v5e:4x4", states=states)
+    assert result.returncode == 0
+    assert calls == ["describe", "create", "describe", "describe", "describe"]
+
+
+def test_create_finds_a_slice_that_is_there(cloud):
+    result, calls = cloud("create.sh", "--topology=v5e:4x4", states=("ACTIVE",))
+    assert result.returncode == 0
+    assert "create" not in calls
+
+
+def test_create_asks_for_nothing_where_gcloud_cannot_tell(cloud):
+    result, calls = cloud("create.sh", "--topology=v5e:4x4", states=("ERROR: login required",))
+    assert result.returncode == 1
+    assert "login required" in result.stderr
+    assert calls == ["describe"]
+
+
+def test_watch_begins_again_after_a_preemption_and_ends_with_the_training(cloud):
+    result, calls = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        "--spot",
+        *TRAIN,
+        states=("ACTIVE", "ACTIVE", "SUSPENDED", "ERROR: NOT_FOUND", *["ACTIVE"] * 20),
+        statuses=("absent", "running", "absent", "running", "stopped", "finished"),
+    )
+    assert result.returncode == 0, result.stderr
+    begin = ["status", "scp", "install", "start"]
+    assert [call for call in calls if call != "describe"] == [
+        *begin,
+        "status",
+        "delete",
+        *begin[:1],
+        "scp",
+        "install",
+        "start",
+        "status",
+        *begin,
+        "status",
+    ]
+
+
+def test_watch_ends_with_the_log_of_a_training_that_failed(cloud):
+    result, calls = cloud(
+        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=("ACTIVE",), statuses=("failed",)
+    )
+    assert result.returncode == 1
+    assert calls == ["describe", "status", "log"]
+    assert "training failed" in result.stderr
