@@ -25,6 +25,8 @@ def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
         sentences=parsed.sentences,
         validation=parsed.validation,
         workers=parsed.workers,
+        runner=parsed.runner,
+        beam_options=tuple(parsed.beam_options),
     )
     print(describe(prepare(settings)))
 

@@ -86,6 +86,13 @@ def _add_prepare(commands: Any) -> None:
         "--validation", type=float, default=0.02, metavar="FRACTION", help="default 0.02"
     )
     parser.add_argument("--workers", type=int, default=None, help="processes (default: all cores)")
+    parser.add_argument(
+        "--runner",
+        choices=("local", "beam"),
+        default="local",
+        help="beam: on many machines, or this one, by Apache Beam; its own options stand after --",
+    )
+    parser.add_argument("beam_options", nargs="*", metavar="-- BEAM_OPTION", help=argparse.SUPPRESS)
 
 
 def _add_pretrain(commands: Any) -> None:

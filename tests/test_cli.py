@@ -54,6 +54,8 @@ def test_plan_tells_the_published_number_of_parameters(config, parameters, capsy
         (["pretrain", "tiny", "--data", "nowhere", "--run", "run"], "nowhere"),
         (["pretrain", "tiny", "--run", "run"], "required: --data"),
         (["prepare", "--corpus", "nowhere.txt", "--output", "data"], "nowhere.txt"),
+        (["prepare", "--corpus", "a.txt", "b.txt", "--output", "data"], "unknown argument b.txt"),
+        (["prepare", "--corpus", "a", "--output", "b", "--", "--region=r"], "need --runner beam"),
         (["evaluate", "nowhere", "--data", "nowhere"], "no checkpoint at nowhere"),
         (["evaluate", "nowhere"], "one of the arguments --data --corpus is required"),
         (["embed", "nowhere", "--input", "a.txt"], "required: --output"),

@@ -118,26 +118,38 @@ def document_sentences(lines: list[str], mode: str) -> Iterator[list[str]]:
         yield sentences[start : start + MAX_SENTENCES]
 
 
+class TokenizedChunk(NamedTuple):
+    """What tokenizing a chunk gives.
+
+    Attributes:
+        index: INDEX [documents], ordered by shard, then by hash.
+        records: the encoded documents in that order, one after the other.
+        counts: chunk, source, documents, sentences, lines_dropped and token_counts.
+    """
+
+    index: np.ndarray
+    records: bytes
+    counts: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class ChunkTokenizer:
     """What every chunk of a corpus needs.
 
     Attributes:
-        folder: where results go.
         tokenizer: cuts sentences into tokens.
         repeated: sorted uint64 hashes of lines to drop.
         modes: "lines" or "split" for each source.
         sharding: where each document goes.
     """
 
-    folder: Path
     tokenizer: Tokenizer
     repeated: np.ndarray
     modes: Sequence[str]
     sharding: Sharding
 
-    def run(self, chunk: Chunk) -> dict[str, Any]:
-        """Tokenizes a chunk, writes its three files and returns its counts."""
+    def tokenize(self, chunk: Chunk) -> TokenizedChunk:
+        """Tokenizes a chunk; a document without tokens is left out."""
         rows: list[tuple[int, ...]] = []
         records: list[bytes] = []
         counts = Counter(documents=len(chunk.documents), sentences=0, lines_dropped=0)
@@ -159,17 +171,23 @@ class ChunkTokenizer:
                 shard = self.sharding.shard(high, low)
                 rows.append((shard, piece, high, low, len(records), len(record), tokens, count))
                 records.append(record)
-        self._write(chunk.number, rows, records)
         head = {"chunk": chunk.number, "source": chunk.source}
-        result = {**head, **counts, "token_counts": fit.to_json()}
-        write_json(self.folder / f"{chunk.number:06d}.json", result)
-        return result
+        index, ordered = _in_order(rows, records)
+        return TokenizedChunk(index, ordered, {**head, **counts, "token_counts": fit.to_json()})
 
-    def _write(self, number: int, rows: list[tuple[int, ...]], records: list[bytes]) -> None:
-        index = np.array(rows, INDEX)
-        index = index[np.lexsort((index["piece"], index["low"], index["high"], index["shard"]))]
-        ordered = [records[row] for row in index["start"].tolist()]
-        index["start"] = np.cumsum(index["size"]) - index["size"]
-        stem = self.folder / f"{number:06d}"
-        write_whole(stem.with_suffix(".records"), lambda file: file.write_bytes(b"".join(ordered)))
-        save_array(stem.with_suffix(".npy"), index)
+
+def write_chunk(folder: Path, chunk: TokenizedChunk) -> None:
+    """Writes a chunk's three files."""
+    stem = folder / f"{chunk.counts['chunk']:06d}"
+    write_whole(stem.with_suffix(".records"), lambda file: file.write_bytes(chunk.records))
+    save_array(stem.with_suffix(".npy"), chunk.index)
+    write_json(stem.with_suffix(".json"), chunk.counts)
+
+
+def _in_order(rows: list[tuple[int, ...]], records: list[bytes]) -> tuple[np.ndarray, bytes]:
+    """The index and the records by shard, then by hash; `start` of a row comes as its number."""
+    index = np.array(rows, INDEX)
+    index = index[np.lexsort((index["piece"], index["low"], index["high"], index["shard"]))]
+    ordered = [records[row] for row in index["start"].tolist()]
+    index["start"] = np.cumsum(index["size"]) - index["size"]
+    return index, b"".join(ordered)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, cast
 
 from bertjax.errors import UserError
 from bertjax.files import require_local, sha256_of
-from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
+from bertjax.text.remote_files import find_files
+from bertjax.text.text_files import COMPRESSED_SUFFIXES, CorpusFile, read_lines
 
 if TYPE_CHECKING:
     from bertjax.text.sentences import SentenceMode
@@ -41,19 +42,30 @@ class Source:
 
     Attributes:
         spec: as the user wrote it.
-        files: the files it names, in reading order; empty for `tfds:` and `python-docs`.
+        files: the files it names, in reading order; empty for `tfds:` and `python-docs`. With
+            `--runner beam` they may lie in a bucket.
         is_folder: whether each file is one document.
     """
 
     spec: str
-    files: tuple[Path, ...] = ()
+    files: tuple[CorpusFile, ...] = ()
     is_folder: bool = False
 
 
-def open_source(spec: str) -> Source:
-    """Resolves a SPEC; raises UserError if it names nothing."""
+def open_source(spec: str, runner: str = "local") -> Source:
+    """Resolves a SPEC.
+
+    Args:
+        spec: what `--corpus` gave.
+        runner: "beam" reaches files in buckets too.
+
+    Raises:
+        UserError: it names nothing, or files that this runner cannot reach.
+    """
     if spec == "python-docs" or spec.startswith("tfds:"):
         return Source(spec)
+    if runner == "beam" and "://" in spec:
+        return Source(spec, *find_files(spec))
     require_local("--corpus", spec)
     path = Path(spec)
     if path.is_dir():
@@ -106,7 +118,8 @@ def sentence_mode(source: Source, setting: str) -> "SentenceMode":
 def fingerprint(source: Source) -> str:
     """A digest of what a source holds: it changes when the text does, not when files are copied.
 
-    Files are read whole, as they lie on disk. `python-docs` counts by its text, a prepared
+    Files are read whole, as they lie on disk; one in a bucket counts by its size and its time of
+    change. `python-docs` counts by its text, a prepared
     `tfds:` set by its name, version and the sizes of its parts.
 
     Raises:
@@ -115,7 +128,7 @@ def fingerprint(source: Source) -> str:
     digest = hashlib.sha256(f"{source.spec}\0{_external_version(source.spec)}".encode())
     for file in source.files:
         try:
-            content = sha256_of(file)
+            content = sha256_of(file) if isinstance(file, Path) else file.version
         except OSError as error:
             raise UserError(f"{file}: cannot be read ({error.strerror})") from error
         digest.update(f"{file}\0{content}\n".encode())
@@ -124,7 +137,12 @@ def fingerprint(source: Source) -> str:
 
 def file_bytes(source: Source) -> int:
     """The size of a source's files as they lie on disk, in bytes."""
-    return sum(file.stat().st_size for file in source.files)
+    return sum(map(file_size, source.files))
+
+
+def file_size(file: CorpusFile) -> int:
+    """The size of a file as it lies there, in bytes."""
+    return file.stat().st_size if isinstance(file, Path) else file.size
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -135,13 +153,13 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield file
 
 
-def is_json(file: Path) -> bool:
+def is_json(file: CorpusFile) -> bool:
     """Whether a file is JSON Lines, compressed or not."""
     name = file.with_suffix("") if file.suffix in COMPRESSED_SUFFIXES else file
     return name.suffix == ".jsonl"
 
 
-def _read_file(file: Path, one_document: bool) -> Iterator[list[str]]:
+def _read_file(file: CorpusFile, one_document: bool) -> Iterator[list[str]]:
     if is_json(file):
         for text in _json_texts(file):
             yield from _cut_document(_clean_lines(text))
@@ -174,7 +192,7 @@ def _clean_lines(text: str) -> list[str]:
     return [line for piece in text.split("\n") if (line := piece.strip())]
 
 
-def _json_texts(file: Path) -> Iterator[str]:
+def _json_texts(file: CorpusFile) -> Iterator[str]:
     lines = read_lines(file, _MAX_JSON_BYTES, cut_long=False)
     for number, line in enumerate(lines, start=1):
         if not line:

@@ -24,7 +24,7 @@ _FEWEST_TOKENS = 0.15  # per byte of text: Korean with 30,000 pieces; English ha
 
 
 def check_before_reading(work: Path, sources: Sequence[Source], vocab_size: int) -> None:
-    """Refuses what cannot fit, by the sizes of the files; other sources count as nothing.
+    """Refuses what cannot fit, by the sizes of local files; other sources count as nothing.
 
     Raises:
         UserError: there is less room than the least that such a text takes.
@@ -63,7 +63,7 @@ def _check(work: Path, how: str, tokenized_bytes: float) -> None:
 
 def _text_bytes(source: Source) -> float:
     """About how much text a source holds: as much for its size as its largest file's beginning."""
-    sizes = {file: file.stat().st_size for file in source.files}
+    sizes = {file: file.stat().st_size for file in source.files if isinstance(file, Path)}
     if not any(sizes.values()):
         return 0
     largest = max(sizes, key=lambda file: sizes[file])

@@ -19,7 +19,7 @@ import numpy as np
 MIN_CHARACTERS = 40
 MIN_DOCUMENTS = 10
 _BUCKETS = 256
-_ENTRY = np.dtype([("line", "<u8"), ("document", "<u8")])
+ENTRY = np.dtype([("line", "<u8"), ("document", "<u8")])
 _BUFFERED_ENTRIES = 1 << 18
 
 
@@ -50,6 +50,16 @@ def drop_repeated(lines: list[str], repeated: np.ndarray) -> list[str]:
     return [line for line, kept in zip(lines, keep.tolist(), strict=True) if kept]
 
 
+def line_entries(document: tuple[int, int], lines: Sequence[str]) -> np.ndarray:
+    """What is counted of a document: ENTRY [lines], the lines that are long enough."""
+    hashes = line_hashes(lines)
+    hashes = hashes[hashes != 0]
+    entries = np.empty(hashes.size, ENTRY)
+    entries["line"] = hashes
+    entries["document"] = document[0]
+    return entries
+
+
 class LineCounter:
     """Collects the lines of a corpus in files below `folder`, which must be empty."""
 
@@ -61,15 +71,11 @@ class LineCounter:
 
     def add(self, document: tuple[int, int], lines: Sequence[str]) -> None:
         """Counts a document's lines, each once however often the document repeats it."""
-        hashes = line_hashes(lines)
-        hashes = hashes[hashes != 0]
-        if not hashes.size:
+        entries = line_entries(document, lines)
+        if not entries.size:
             return
-        entries = np.empty(hashes.size, _ENTRY)
-        entries["line"] = hashes
-        entries["document"] = document[0]
         self._buffer.append(entries)
-        self._buffered += hashes.size
+        self._buffered += entries.size
         if self._buffered >= _BUFFERED_ENTRIES:
             self._flush()
 
@@ -82,7 +88,7 @@ class LineCounter:
         found = [np.empty(0, np.uint64)]
         for file in self._files:
             if file.exists():
-                found.append(_repeated_in(np.fromfile(file, _ENTRY)))
+                found.append(repeated_in(np.fromfile(file, ENTRY)))
                 file.unlink()
         return np.sort(np.concatenate(found))
 
@@ -99,7 +105,12 @@ class LineCounter:
         self._buffer, self._buffered = [], 0
 
 
-def _repeated_in(entries: np.ndarray) -> np.ndarray:
+def repeated_in(entries: np.ndarray) -> np.ndarray:
+    """Sorted hashes (uint64) of the lines found in at least 10 documents.
+
+    Args:
+        entries: ENTRY [lines], every entry of the lines concerned.
+    """
     order = np.lexsort((entries["document"], entries["line"]))
     entries = entries[order]
     is_new = np.ones(entries.size, bool)

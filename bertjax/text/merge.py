@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,14 @@ def merge_split(
     """
     folder, notes = work / split, work / "shards"
     folder.mkdir(exist_ok=True)
-    notes.mkdir(exist_ok=True)
     totals: Counter[str] = Counter(documents=0, sentences=0, tokens=0, duplicates=0)
     entries = []
     for number in range(shards):
-        file = folder / f"{number:05d}-of-{shards:05d}.array_record"
+        file = folder / shard_name(number, shards)
         note = notes / f"{first + number:05d}.json"
         if (counts := read_json(note)) is None:
             counts = _merge_shard(work / "chunks", chunks, first + number, file)
-            save_array(note.with_suffix(".npy"), counts.pop("token_counts"))
-            write_json(note, counts)
+            write_note(work, first + number, counts)
         totals.update({name: counts[name] for name in totals})
         if counts["documents"]:
             entries.append(
@@ -61,25 +59,63 @@ def merge_split(
     return {**totals, "shards": entries}, duplicates
 
 
+def write_note(work: Path, shard: int, counts: dict[str, Any]) -> None:
+    """Notes that a shard is written, with what `write_shard` gave."""
+    (work / "shards").mkdir(exist_ok=True)
+    note = work / "shards" / f"{shard:05d}.json"
+    save_array(note.with_suffix(".npy"), counts["token_counts"])
+    write_json(note, {name: value for name, value in counts.items() if name != "token_counts"})
+
+
+def shard_name(number: int, shards: int) -> str:
+    """The name of a split's shard number `number`."""
+    return f"{number:05d}-of-{shards:05d}.array_record"
+
+
 def _merge_shard(chunks: Path, count: int, shard: int, file: Path) -> dict[str, Any]:
-    """Writes the documents of one shard from all chunks; no file if there are none."""
+    """Writes the documents of one shard from all chunks."""
     index, origin = _shard_index(chunks, count, shard)
+    kept = first_of_each(index)
+    records = _read_records(chunks, index[kept], origin[kept])
+    return write_shard(file, index, kept, records)
+
+
+def first_of_each(index: np.ndarray) -> np.ndarray:
+    """The rows of a shard's index (INDEX [rows]) that stay, in the order of their hashes.
+
+    Of exact duplicates that is the first in the given order: the order of the corpus.
+    """
     order = np.lexsort((index["piece"], index["low"], index["high"]))
-    index, origin = index[order], origin[order]
-    keys = index[["high", "low", "piece"]]
+    keys = index[order][["high", "low", "piece"]]
     is_first = np.ones(index.size, bool)
     is_first[1:] = keys[1:] != keys[:-1]
-    duplicates = int(index.size - is_first.sum())
-    index, origin = index[is_first], origin[is_first]
-    records = _read_records(chunks, index, origin)
+    return order[is_first]
+
+
+def write_shard(
+    file: Path, index: np.ndarray, kept: np.ndarray, records: Sequence[bytes]
+) -> dict[str, Any]:
+    """Writes one shard; no file if it has no documents.
+
+    Args:
+        file: the array_record file.
+        index: INDEX [rows] of all its documents, duplicates included.
+        kept: the rows that `first_of_each` gave.
+        records: their encoded documents.
+
+    Returns:
+        The counts documents, sentences, tokens and duplicates, and token_counts: uint32
+        [documents].
+    """
     if records:
         write_whole(file, lambda temporary: _write_records(temporary, records))
+    rows = index[kept]
     return {
         "documents": len(records),
-        "sentences": int(index["sentences"].sum(dtype=np.int64)),
-        "tokens": int(index["tokens"].sum(dtype=np.int64)),
-        "duplicates": duplicates,
-        "token_counts": index["tokens"],
+        "sentences": int(rows["sentences"].sum(dtype=np.int64)),
+        "tokens": int(rows["tokens"].sum(dtype=np.int64)),
+        "duplicates": int(index.size - kept.size),
+        "token_counts": rows["tokens"],
     }
 
 
@@ -106,7 +142,7 @@ def _read_records(chunks: Path, index: np.ndarray, origin: np.ndarray) -> list[b
     return records
 
 
-def _write_records(file: Path, records: list[bytes]) -> None:
+def _write_records(file: Path, records: Sequence[bytes]) -> None:
     from array_record.python.array_record_module import ArrayRecordWriter
 
     try:

@@ -7,7 +7,8 @@
     5. finish     manifest.json, then the work folder goes
 
 DATA depends on the settings and the text alone: it is byte-identical for any number of workers and
-after any interruption. Memory is bounded whatever the corpus size.
+after any interruption, and for any runner: with `--runner beam`, 1, 3 and 4 are Apache Beam's
+(`bertjax.text.beam_prepare`). Memory is bounded whatever the corpus size.
 """
 
 import errno
@@ -29,6 +30,7 @@ from bertjax.text.chunks import (
     Sharding,
     cut_chunks,
     plan_sharding,
+    write_chunk,
 )
 from bertjax.text.corpus import Source, open_source, read_documents
 from bertjax.text.disk import check_before_reading, check_before_tokenizing
@@ -96,7 +98,7 @@ def _prepare(settings: PrepareSettings, progress: Report) -> dict[str, Any]:
         documents = sum(split["documents"] for split in manifest["splits"].values())
         progress("already prepared", documents, documents, "document")
         return manifest
-    sources = [open_source(spec) for spec in settings.corpora]
+    sources = [open_source(spec, settings.runner) for spec in settings.corpora]
     check_output(settings.output, sources)
     with held(Path(settings.output), f"--output {settings.output}"):
         # Asked again: another process may have finished it, and let go, in between.
@@ -117,11 +119,8 @@ def _make(
             check_before_reading(work, sources, pieces)
     fingerprints = open_state(work, settings, sources, given)
 
-    def on_documents(done: int) -> None:
-        progress("reading", done, None, "document")
-
     with discarded_on_user_error(work):
-        scanned = scan(sources, settings.sentences, work, on_documents)
+        scanned = _scan(settings, sources, work, progress)
         tokenizer = _tokenizer(settings, given, work, progress)
     text_bytes = sum(source["bytes"] for source in scanned)
     check_before_tokenizing(work, text_bytes, tokenizer)
@@ -132,6 +131,22 @@ def _make(
     manifest = make_manifest(settings, scanned, fingerprints, chunks, splits, duplicates, tokenizer)
     _finish(Path(settings.output), manifest, work)
     return manifest
+
+
+def _scan(
+    settings: PrepareSettings, sources: Sequence[Source], work: Path, progress: Report
+) -> list[dict[str, Any]]:
+    """Reads everything once, or finds what an earlier run has read."""
+
+    def on_documents(done: int) -> None:
+        progress("reading", done, None, "document")
+
+    if settings.runner == "beam" and not (work / "scan.json").exists():
+        from bertjax.text.beam_prepare import scan_with_beam
+
+        on_documents(0)
+        scan_with_beam(sources, settings.sentences, work, settings.beam_options)
+    return scan(sources, settings.sentences, work, on_documents)
 
 
 def _tokenizer(
@@ -159,16 +174,21 @@ def _tokenize(
     progress: Report,
 ) -> list[dict[str, Any]]:
     """Tokenizes the chunks that are not done yet; returns the counts of all, in order."""
+    modes = [source["mode"] for source in scanned]
+    total = sum(source["documents"] for source in scanned)
+    if settings.runner == "beam":
+        from bertjax.text.beam_prepare import tokenize_with_beam
+
+        progress("tokenizing", 0, total, "document")
+        return tokenize_with_beam(sources, modes, sharding, work, settings.beam_options)
     folder = work / "chunks"
     folder.mkdir(exist_ok=True)
-    total = sum(source["documents"] for source in scanned)
     text_bytes = sum(source["bytes"] for source in scanned)
     finished = map(read_json, folder.glob("*.json"))
     counts: dict[int, dict[str, Any]] = {count["chunk"]: count for count in finished}
     progress("tokenizing", _documents(counts), total, "document")
     chunk_bytes = min(max(text_bytes // _CHUNKS, _MIN_CHUNK_BYTES), _MAX_CHUNK_BYTES)
     chunks = (c for c in _all_chunks(sources, chunk_bytes) if c.number not in counts)
-    modes = [source["mode"] for source in scanned]
     arguments = (work, modes, sharding)
     workers = settings.workers or _cores()
     for result in map_unordered(_chunk_tokenizer, arguments, chunks, workers):
@@ -193,9 +213,14 @@ def _chunk_tokenizer(
     work: Path, modes: list[str], sharding: Sharding
 ) -> Callable[[Chunk], dict[str, Any]]:
     repeated = np.load(work / "repeated.npy", mmap_mode="r", allow_pickle=False)
-    return ChunkTokenizer(
-        work / "chunks", load_tokenizer(work / "tokenizer"), repeated, modes, sharding
-    ).run
+    chunks = ChunkTokenizer(load_tokenizer(work / "tokenizer"), repeated, modes, sharding)
+
+    def run(chunk: Chunk) -> dict[str, Any]:
+        tokenized = chunks.tokenize(chunk)
+        write_chunk(work / "chunks", tokenized)
+        return tokenized.counts
+
+    return run
 
 
 def _cores() -> int:

@@ -14,6 +14,7 @@ missing. `manifest.json` is written last; where it lies, DATA is complete.
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,9 @@ class PrepareSettings:
         cased: whether upper case and accents are kept.
         sentences: "lines" (one sentence per line), "split" (running text), or "auto".
         validation: share of the documents kept for validation.
-        workers: processes; None takes all cores. The result does not depend on it.
+        workers: processes; None takes all cores.
+        runner: "local", or "beam" for Apache Beam. The result depends neither on it nor on workers.
+        beam_options: Beam's own, such as `--runner=DataflowRunner`; none runs on this machine.
     """
 
     corpora: tuple[str, ...]
@@ -58,12 +61,15 @@ class PrepareSettings:
     sentences: Literal["auto", "lines", "split"] = "auto"
     validation: float = 0.02
     workers: int | None = None
+    runner: Literal["local", "beam"] = "local"
+    beam_options: tuple[str, ...] = ()
 
 
 def recorded(settings: PrepareSettings) -> dict[str, Any]:
     """The settings that the result depends on, as the manifest records them."""
     values = dataclasses.asdict(settings)
-    del values["output"], values["workers"]
+    for name in ("output", "workers", "runner", "beam_options"):
+        del values[name]
     return values | {"corpora": list(settings.corpora)}
 
 
@@ -81,6 +87,22 @@ def check_settings(settings: PrepareSettings) -> None:
         raise UserError(f"--workers {settings.workers}: must be at least 1")
     if settings.sentences not in ("auto", "lines", "split"):
         raise UserError(f"--sentences {settings.sentences}: choose auto, lines or split")
+    _check_runner(settings)
+
+
+def _check_runner(settings: PrepareSettings) -> None:
+    if settings.runner not in ("local", "beam"):
+        raise UserError(f"--runner {settings.runner}: choose local or beam")
+    for option in settings.beam_options:
+        if not option.startswith("--"):
+            raise UserError(f"unknown argument {option}; write a glob in quotes")
+        if settings.runner == "local":
+            raise UserError(f"unknown argument {option}; Beam's options need --runner beam")
+    if settings.runner == "beam" and importlib.util.find_spec("apache_beam") is None:
+        raise UserError(
+            "--runner beam: apache-beam is not installed; in an environment of its own: "
+            "pip install -c scripts/constraints/beam.txt 'bertjax[beam]'"
+        )
 
 
 def finished_manifest(
@@ -110,7 +132,8 @@ def finished_manifest(
             f"{file}: damaged or of another version; remove the folder or choose another --output"
         ) from error
     _refuse_other_settings(settings, made_with, "is complete and was")
-    changed = [spec for spec, before in read.items() if fingerprint(open_source(spec)) != before]
+    now = {spec: fingerprint(open_source(spec, settings.runner)) for spec in read}
+    changed = [spec for spec in read if now[spec] != read[spec]]
     if given is not None and given.digest != digest:
         changed.append(settings.tokenizer)
     if changed:

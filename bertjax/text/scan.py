@@ -17,6 +17,7 @@ from bertjax.text.prepare_state import read_json, save_array, write_json
 
 SAMPLE_BYTES = 32 << 20
 _REPORT_EVERY = 500
+_COUNTS: tuple[str, ...] = ("documents", "lines", "bytes", "words")
 
 
 def scan(
@@ -52,29 +53,64 @@ def scan(
     counter, sample = LineCounter(work / "lines"), Sample(SAMPLE_BYTES)
     counts, before = [], 0
     for source in sources:
-        mode = sentence_mode(source, sentences)
         count = _scan_source(source, counter, sample, lambda n, b=before: on_documents(b + n))
         before += count["documents"]
-        counts.append(
-            {
-                "spec": source.spec,
-                "files": len(source.files),
-                "file_bytes": file_bytes(source),
-                "mode": mode,
-                **count,
-            }
-        )
-    if before < 2:
+        counts.append(count)
+    repeated = counter.repeated()
+    shutil.rmtree(work / "lines")
+    return write_scan(work, sources, sentences, counts, repeated, sample)
+
+
+def write_scan(
+    work: Path,
+    sources: Sequence[Source],
+    sentences: str,
+    counts: Sequence[dict[str, int]],
+    repeated: np.ndarray,
+    sample: "Sample",
+) -> list[dict[str, Any]]:
+    """Writes what the first pass found, scan.json last; returns that.
+
+    Args:
+        work: the folder of the unfinished run.
+        sources: the sources.
+        sentences: "lines", "split", or "auto" to look at each source's first documents.
+        counts: per source the sums of `document_counts`.
+        repeated: sorted uint64 hashes of the lines to drop.
+        sample: the text to train a tokenizer on.
+
+    Raises:
+        UserError: a source holds no text; fewer than two documents in all.
+    """
+    for source, count in zip(sources, counts, strict=True):
+        if not count["documents"]:
+            raise UserError(f"--corpus {source.spec}: holds no text")
+    if sum(count["documents"] for count in counts) < 2:
         raise UserError(
             f"--corpus {sources[0].spec}: holds a single document, and next sentences are drawn "
             "from others; put a blank line between documents"
         )
-    repeated = counter.repeated()
-    shutil.rmtree(work / "lines")
+    found = [
+        {
+            "spec": source.spec,
+            "files": len(source.files),
+            "file_bytes": file_bytes(source),
+            "mode": sentence_mode(source, sentences),
+            **{name: count[name] for name in _COUNTS},
+        }
+        for source, count in zip(sources, counts, strict=True)
+    ]
     save_array(work / "repeated.npy", repeated)
     write_whole(work / "sample.txt", lambda path: sample.write(path, repeated))
-    write_json(work / "scan.json", counts)
-    return counts
+    write_json(work / "scan.json", found)
+    return found
+
+
+def document_counts(lines: Sequence[str]) -> dict[str, int]:
+    """What is counted of a document: documents (1), lines, bytes and words."""
+    size = sum(len(line.encode()) + 1 for line in lines)
+    words = sum(len(line.split()) for line in lines)
+    return dict(zip(_COUNTS, (1, len(lines), size, words), strict=True))
 
 
 class Sample:
@@ -85,12 +121,12 @@ class Sample:
         self._heap: list[tuple[tuple[int, int], int, list[str]]] = []
         self._hashes: set[tuple[int, int]] = set()
         self._bytes = 0
-        self._bound = (1, 1)  # only documents below are taken; hashes are negated for the heap
+        self._bound = (-1 << 64, 0)  # only keys above are taken: hashes, negated for the heap
 
     def add(self, document: tuple[int, int], size: int, lines: list[str]) -> None:
         """Takes a document of `size` bytes if its hash is small enough and new."""
         key = (-document[0], -document[1])
-        if key in self._hashes or (self._bound != (1, 1) and key <= self._bound):
+        if key in self._hashes or key <= self._bound:
             return
         heapq.heappush(self._heap, (key, size, lines))
         self._hashes.add(key)
@@ -100,10 +136,25 @@ class Sample:
             self._hashes.remove(self._bound)
             self._bytes -= dropped
 
+    def merge(self, other: "Sample") -> None:
+        """Adds the sample of another part of the corpus; the order of parts does not matter."""
+        self._bound = max(self._bound, other._bound)
+        while self._heap and self._heap[0][0] <= self._bound:
+            key, size, _ = heapq.heappop(self._heap)
+            self._hashes.remove(key)
+            self._bytes -= size
+        for hashes, size, lines in other.documents():
+            self.add(hashes, size, lines)
+
+    def documents(self) -> Iterator[tuple[tuple[int, int], int, list[str]]]:
+        """Hash, size and lines of every document, in the order of their hashes."""
+        for (high, low), size, lines in sorted(self._heap, reverse=True):
+            yield (-high, -low), size, lines
+
     def write(self, file: Path, repeated: np.ndarray) -> None:
         """Writes the documents in the order of their hashes, without the repeated lines."""
         with file.open("w", encoding="utf-8") as stream:
-            for _, _, lines in sorted(self._heap, reverse=True):
+            for _, _, lines in self.documents():
                 stream.writelines(line + "\n" for line in drop_repeated(lines, repeated))
                 stream.write("\n")
 
@@ -117,17 +168,13 @@ def read_sample(file: Path) -> Iterator[str]:
 def _scan_source(
     source: Source, counter: LineCounter, sample: Sample, on_documents: Callable[[int], None]
 ) -> dict[str, int]:
-    counts = Counter(documents=0, lines=0, bytes=0, words=0)
+    counts: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
     for lines in read_documents(source):
-        hashes = document_hash(lines)
-        size = sum(len(line.encode()) + 1 for line in lines)
+        hashes, count = document_hash(lines), document_counts(lines)
         counter.add(hashes, lines)
-        sample.add(hashes, size, lines)
-        words = sum(len(line.split()) for line in lines)
-        counts.update(documents=1, lines=len(lines), bytes=size, words=words)
+        sample.add(hashes, count["bytes"], lines)
+        counts.update(count)
         if counts["documents"] % _REPORT_EVERY == 0:
             on_documents(counts["documents"])
-    if not counts["documents"]:
-        raise UserError(f"--corpus {source.spec}: holds no text")
     on_documents(counts["documents"])
     return dict(counts)

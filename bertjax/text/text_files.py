@@ -1,17 +1,20 @@
 """Lines of text files: plain, gzip, xz or zstandard, checked byte for byte to be UTF-8."""
 
+import contextlib
 import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import zstandard
 
 from bertjax.errors import UserError
+from bertjax.text.remote_files import RemoteFile
 
+CorpusFile = Path | RemoteFile
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
 _BUFFER_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 18  # longer than any block of zstandard's, which comes out whole
@@ -20,7 +23,7 @@ _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.Zs
 
 
 def read_lines(
-    path: Path, max_bytes: int, cut_long: bool = True, strip: bool = True
+    path: CorpusFile, max_bytes: int, cut_long: bool = True, strip: bool = True
 ) -> Iterator[str]:
     """Yields a file's lines without surrounding white space ("" for a blank line).
 
@@ -74,22 +77,21 @@ def _decompressor(suffix: str) -> Any:
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.open(path)), _BUFFER_BYTES))
-    if path.suffix == ".xz":
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, lzma.open(path)), _BUFFER_BYTES))
-    if path.suffix == ".zst":
-        return cast(BinaryIO, io.BufferedReader(_ZstdReader(path), _BUFFER_BYTES))
-    return path.open("rb", buffering=_BUFFER_BYTES)
+@contextlib.contextmanager
+def _open(path: CorpusFile) -> Iterator[BinaryIO]:
+    with path.open("rb", _BUFFER_BYTES) as file:
+        if path.suffix not in COMPRESSED_SUFFIXES:
+            yield file
+            return
+        unpacked = _UNPACKERS[path.suffix](file)
+        yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, unpacked), _BUFFER_BYTES))
 
 
 class _ZstdReader(io.RawIOBase):
     """The decompressed bytes of a file; the library's own reader takes one cut short for whole."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._pieces = _zstd_pieces(self._file)
+    def __init__(self, file: BinaryIO) -> None:
+        self._pieces = _zstd_pieces(file)
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -102,10 +104,6 @@ class _ZstdReader(io.RawIOBase):
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _zstd_pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -120,7 +118,16 @@ def _zstd_pieces(file: BinaryIO) -> Iterator[bytes]:
         raise EOFError("it ends too early")
 
 
-def _cut_lines(stream: BinaryIO, max_bytes: int, cut_long: bool, path: Path) -> Iterator[bytes]:
+_UNPACKERS: dict[str, Callable[[BinaryIO], Any]] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".zst": _ZstdReader,
+}
+
+
+def _cut_lines(
+    stream: BinaryIO, max_bytes: int, cut_long: bool, path: CorpusFile
+) -> Iterator[bytes]:
     rest = b""
     while piece := stream.readline(max_bytes - len(rest)):
         piece = rest + piece
@@ -146,7 +153,7 @@ def _cut_position(piece: bytes) -> int:
     return len(piece)
 
 
-def _decode(line: bytes, offset: int, path: Path) -> str:
+def _decode(line: bytes, offset: int, path: CorpusFile) -> str:
     zero = line.find(b"\0")
     try:
         if zero < 0:

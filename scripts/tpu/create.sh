@@ -27,7 +27,7 @@ case $kind-$dimensions in
     *) fail "--topology $TOPOLOGY: v4 and v5p have three dimensions, v5e and v6e two" ;;
 esac
 image=${RUNTIME_VERSION:-$image}
-# Without this scope the slice may only read buckets, whatever its account is allowed.
+# So that the roles of its account alone say what the slice may do, such as write to a bucket.
 options=(--scopes=https://www.googleapis.com/auth/cloud-platform)
 [[ -z $SPOT ]] || options+=(--spot)
 [[ -z $SERVICE_ACCOUNT ]] || options+=("--service-account=$SERVICE_ACCOUNT")

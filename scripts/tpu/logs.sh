@@ -26,5 +26,5 @@ if [[ -n $output ]]; then
     run gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=all \
         "--output-directory=$output" "--command=cat bertjax-run/log"
 else
-    on_workers "$worker" "tail -n 100 $follow bertjax-run/log"
+    on_workers "$worker" "tail -n 100 ${follow:+$follow }bertjax-run/log"
 fi

@@ -1,5 +1,7 @@
 """Settings, texts and folders of which no DATA can be made."""
 
+import sys
+
 import pytest
 
 from bertjax.errors import UserError
@@ -48,11 +50,22 @@ def test_too_little_text_is_refused(data, tmp_path, text, message):
         ({"workers": 0}, "--workers 0"),
         ({"sentences": "words"}, "--sentences words"),
         ({"tokenizer": "absent/vocab.txt"}, "absent/vocab.txt"),
+        ({"runner": "spark"}, "--runner spark: choose local or beam"),
+        ({"beam_options": ("--runner=FlinkRunner",)}, "need --runner beam"),
+        ({"beam_options": ("b.txt",)}, "unknown argument b.txt; write a glob in quotes"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(corpus, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         prepare(small_settings(corpus, tmp_path / "data", **change), silent)
+
+
+def test_beam_where_it_is_not_installed_is_told_before_anything_is_read(
+    corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r"apache-beam is not installed.*pip install"):
+        prepare(small_settings(corpus, tmp_path / "data", runner="beam"), silent)
 
 
 def test_a_remote_output_is_refused_with_what_to_do(corpus):
