@@ -46,9 +46,9 @@ def product(left: jax.Array, right: jax.Array) -> jax.Array:
 def outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
     """The sum over rows of outer products: [..., m] and [..., n] of one dtype to float32 [m, n].
 
-    On a CPU the narrower operand is transposed first, as an operation of its own. Left to itself,
-    XLA there transposes `left` element by element, which for a wide one takes as long as the
-    product.
+    On a CPU the narrower operand is the one that the product takes transposed, and the result is
+    turned by an operation of its own, unless it is larger than what went in: left to itself, XLA
+    reads the wider operand transposed, which takes up to twice as long.
     """
     left, right = (array.reshape(-1, array.shape[-1]) for array in (left, right))
     return jax.lax.platform_dependent(left, right, cpu=_outer_sum_cpu, default=_outer_sum)
@@ -65,6 +65,8 @@ def _outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _outer_sum_cpu(left: jax.Array, right: jax.Array) -> jax.Array:
-    if left.shape[1] > right.shape[1]:
-        return _outer_sum_cpu(right, left).T
-    return product(jax.lax.optimization_barrier(left.T), right)
+    rows, width = left.shape
+    if width <= right.shape[1]:
+        return _outer_sum(left, right)
+    turned = _outer_sum(right, left)
+    return (jax.lax.optimization_barrier(turned) if rows >= width else turned).T
