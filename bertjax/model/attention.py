@@ -6,7 +6,7 @@ from flax import nnx
 
 from bertjax.config import ModelConfig
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import Dense
+from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
 
 _MASKED = -1e30  # finite, so that no row of scores can become not-a-number
@@ -64,7 +64,7 @@ _softmax.defvjp(_softmax_forward, _softmax_backward)
 class SelfAttention(nnx.Module):
     """Separate query, key and value projections, attention, and the output projection."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden = config.hidden_size
         self.num_heads = config.num_heads
         self.query = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)

@@ -18,7 +18,7 @@ from bertjax.config import ModelConfig
 from bertjax.model.dropout import Dropout
 from bertjax.model.encoder import SITES_PER_LAYER, Embeddings, EncoderLayer
 from bertjax.model.heads import LinearHead, MlmHead, Pooler
-from bertjax.model.layers import vocab_rows
+from bertjax.model.layers import Keys, vocab_rows
 
 Params = dict[str, Any]
 PRETRAINING_HEADS = ("mlm_head", "pooler", "nsp_head")
@@ -36,7 +36,7 @@ class Encoded(NamedTuple):
 class Encoder(nnx.Module):
     """The embeddings and the layers."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         self.remat = config.remat
         self.embeddings = Embeddings(config, dtype, rngs)
         self.layers = nnx.List(
@@ -65,7 +65,7 @@ def init_params(
 
     A pure function of the key, the same for any sharding under jit.
     """
-    rngs = nnx.Rngs(params=key)
+    rngs = Keys(key)
     with nnx.use_eager_sharding(False):
         return _by_part(
             heads, lambda name: nnx.state(_part(name, config, jnp.float32, rngs), nnx.Param)
@@ -221,7 +221,7 @@ def _rematerialised(layer: EncoderLayer) -> Any:
     return apply
 
 
-def _part(name: str, config: ModelConfig, dtype: Any, rngs: nnx.Rngs) -> Any:
+def _part(name: str, config: ModelConfig, dtype: Any, rngs: Keys) -> Any:
     """The module of the encoder or of one of `HEADS`, with fresh weights."""
     dtype = jnp.dtype(dtype)
     match name:
@@ -255,7 +255,7 @@ def _graph(name: str, config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Any
 
 
 def _abstract(name: str, config: ModelConfig, dtype: Any = jnp.float32) -> Any:
-    return nnx.eval_shape(lambda: _part(name, config, dtype, nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: _part(name, config, dtype, Keys(jax.random.key(0))))
 
 
 def _by_part(heads: Sequence[str], state: Callable[[str], nnx.State]) -> Params:

@@ -10,7 +10,7 @@ from bertjax.config import ModelConfig
 from bertjax.model.activations import ACTIVATIONS
 from bertjax.model.attention import SelfAttention
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import Dense, LayerNorm, table, vocab_rows
+from bertjax.model.layers import Dense, Keys, LayerNorm, table, vocab_rows
 
 SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-forward output
 
@@ -18,7 +18,7 @@ SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-
 class Embeddings(nnx.Module):
     """Token + position + segment embeddings, layer norm, dropout (site 0)."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         self.dtype = dtype
         self.token = table(vocab_rows(config), "vocab", config, rngs)
         self.position = table(config.max_length, "position", config, rngs)
@@ -41,7 +41,7 @@ class Embeddings(nnx.Module):
 class EncoderLayer(nnx.Module):
     """Self-attention and feed-forward, each followed by dropout, the residual and a layer norm."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
         self.activation = ACTIVATIONS[config.activation]
         self.attention_dropout = config.attention_dropout

@@ -8,7 +8,7 @@ from flax import nnx
 
 from bertjax.config import ModelConfig
 from bertjax.model.activations import ACTIVATIONS
-from bertjax.model.layers import Dense, LayerNorm, vocab_rows
+from bertjax.model.layers import Dense, Keys, LayerNorm, vocab_rows
 from bertjax.model.matmul import matmul, matmul_precision, outer_sum
 
 _NEVER = -1e9  # the logit of the rows that only round the vocabulary up
@@ -17,7 +17,7 @@ _NEVER = -1e9  # the logit of the rows that only round the vocabulary up
 class MlmHead(nnx.Module):
     """Transform, activation, layer norm, then the token table again as the decoder, plus a bias."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden = config.hidden_size
         assert config.vocab_size is not None
         self.vocab_size = config.vocab_size
@@ -38,7 +38,7 @@ class MlmHead(nnx.Module):
 class Pooler(nnx.Module):
     """The `[CLS]` position through one tanh layer."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden = config.hidden_size
         self.dense = Dense(hidden, hidden, ("embed", None), config, dtype, rngs)
 
@@ -50,7 +50,7 @@ class Pooler(nnx.Module):
 class LinearHead(nnx.Module):
     """One matrix product with bias, its result in float32."""
 
-    def __init__(self, outputs: int, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    def __init__(self, outputs: int, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         self.dense = Dense(config.hidden_size, outputs, ("embed", None), config, dtype, rngs)
 
     def __call__(self, hidden: jax.Array) -> jax.Array:

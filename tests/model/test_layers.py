@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from bertjax.config import ModelConfig
-from bertjax.model.layers import LayerNorm, gelu
+from bertjax.model.layers import Keys, LayerNorm, gelu
 from bertjax.model.matmul import matmul, outer_sum
 
 
@@ -18,7 +18,7 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
 def make_norm(size: int, epsilon: float) -> LayerNorm:
     config = ModelConfig(hidden_size=size, layer_norm_epsilon=epsilon)
     with nnx.use_eager_sharding(False):
-        return LayerNorm(config, nnx.Rngs(params=0))
+        return LayerNorm(config, Keys(jax.random.key(0)))
 
 
 def check_gradients(ours, plain, *arguments: jax.Array) -> None:
@@ -91,3 +91,9 @@ def test_layer_norm_takes_its_statistics_in_float32():
     expected = (wide - wide.mean(-1, keepdims=True)) / wide.std(-1, keepdims=True)
     assert norm(inputs).dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(norm(inputs), np.float64), expected, atol=0.02)
+
+
+def test_keys_are_those_of_flax():
+    own, flax = Keys(jax.random.key(7)), nnx.Rngs(params=jax.random.key(7))
+    for _ in range(3):
+        assert own.params() == flax.params()
