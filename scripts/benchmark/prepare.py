@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="wordpiece")
     parser.add_argument("--vocab-size", type=int, default=30_000)
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--json", metavar="FILE", help="write every figure there too")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = PrepareSettings(
@@ -62,7 +63,13 @@ def main() -> None:
         )
         manifest = json.loads(Path(folder, "one", "manifest.json").read_text())
         size = sum(path.stat().st_size for path in Path(folder, "one").rglob("*") if path.is_file())
-    print_table([first, second, killed], manifest, size)
+    runs = [first, second, killed]
+    print_table(runs, manifest, size)
+    if parsed.json:
+        found = {"runs": [vars(run) for run in runs], "bytes": size} | {
+            name: manifest[name] for name in ("sources", "dropped")
+        }
+        Path(parsed.json).write_text(json.dumps(found, indent=1) + "\n")
 
 
 def kill_times(count: int, seconds: float) -> list[float]:
