@@ -8,7 +8,10 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bertjax.train.initial import InitialWeights
 
 
 def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -37,17 +40,13 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
     config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
 
-    from bertjax.train.initial import InitialWeights
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
 
-    def initial() -> InitialWeights:
-        from bertjax.api import load
+    def initial() -> "InitialWeights":
+        from bertjax.api import load_pretrained
 
-        bert = load(parsed.init)
-        name = Path(parsed.init).absolute().name  # without the folders above it on this machine
-        source = f"{name} ({bert.source})"
-        return InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
+        return load_pretrained(parsed.init).weights
 
     join_processes()
     pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
@@ -59,18 +58,14 @@ def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
     config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
 
-    from bertjax.api import load
-    from bertjax.tasks.finetune import Pretrained, finetune
+    from bertjax.api import load_pretrained
+    from bertjax.tasks.finetune import finetune
     from bertjax.tasks.report_table import report_text
     from bertjax.tasks.seeds import finetune_seeds
-    from bertjax.train.initial import InitialWeights
     from bertjax.train.processes import join_processes
 
     join_processes()
-    bert = load(parsed.init)
-    source = f"{Path(parsed.init).absolute().name} ({bert.source})"
-    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
-    pretrained = Pretrained(weights, bert.tokenizer, parsed.scratch)
+    pretrained = load_pretrained(parsed.init, parsed.scratch)
     files = (Path(parsed.train), Path(parsed.dev), parsed.folder)
     if parsed.seeds is None:
         report = finetune(config, pretrained, *files)

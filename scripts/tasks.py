@@ -9,20 +9,20 @@ trained twice. Settings such as `--train.epochs=1` are for all tasks.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bertjax
+from bertjax.api import load_pretrained
 from bertjax.config import load_config
 from bertjax.errors import UserError
 from bertjax.files import write_whole
 from bertjax.tasks.finetune import Pretrained, finetune
 from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.host_memory import keep_freed_memory
-from bertjax.train.initial import InitialWeights
 
 
 class Files(NamedTuple):
@@ -57,9 +57,9 @@ def main() -> int:
     parsed, overrides = parser.parse_known_args()
 
     keep_freed_memory()
-    bert = bertjax.load(parsed.init)
-    source = f"{Path(parsed.init).absolute().name} ({bert.source})"
-    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
+    starts = {"pretrained": load_pretrained(parsed.init)}
+    if not parsed.no_scratch:
+        starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
     rows: list[dict[str, Any]] = []
     refused = 0
     for task in parsed.task or TASKS:
@@ -69,8 +69,7 @@ def main() -> int:
             continue
         row: dict[str, Any] = {"task": task}
         try:
-            for start in ("pretrained", "scratch")[: 1 if parsed.no_scratch else 2]:
-                pretrained = Pretrained(weights, bert.tokenizer, scratch=start == "scratch")
+            for start, pretrained in starts.items():
                 run = parsed.output / f"{task}-{start}"
                 row[start] = train(task, pretrained, files, run, parsed.seeds, overrides)
         except UserError as error:  # the others need not wait for it
@@ -78,7 +77,7 @@ def main() -> int:
             refused = 2
             continue
         rows.append(row)
-        write_tables(parsed.output, source, rows)
+        write_tables(parsed.output, starts["pretrained"].weights.source, rows)
     return refused
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bertjax
+import bertjax.api
 from bertjax.cli import main
 from bertjax.errors import UserError
 from bertjax.text.prepare import prepare
@@ -156,6 +157,12 @@ def test_a_step_folder_opens_like_its_run(small_run, bert):
     assert step.step == bert.step == 4
     ids = np.arange(8)[None]
     np.testing.assert_array_equal(step.apply(ids).mlm_logits, bert.apply(ids).mlm_logits)
+
+
+def test_what_training_starts_from_is_told_by_name_without_the_folders_above_it(small_run, bert):
+    found = bertjax.api.load_pretrained(small_run / "run")
+    assert found.weights.source == f"run ({bert.source})"
+    assert found.weights.tokenizer_digest == found.tokenizer.digest == bert.tokenizer.digest
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):

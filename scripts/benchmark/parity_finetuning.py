@@ -27,15 +27,15 @@ import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
 
 import bertjax
+from bertjax.api import load_pretrained
 from bertjax.config import Config, Regression, load_config
 from bertjax.data.examples import Example
 from bertjax.tasks.example_batches import steps_of
-from bertjax.tasks.finetune import Pretrained, finetune
+from bertjax.tasks.finetune import finetune
 from bertjax.tasks.finetune_config import with_model
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.task import Task
 from bertjax.train.host_memory import keep_freed_memory
-from bertjax.train.initial import InitialWeights
 from bertjax.train.optimizer import learning_rate
 
 
@@ -78,10 +78,8 @@ def packaged_model() -> str | None:
 def ours(config: Config, model: str, train: Path, dev: Path, seed: int) -> float:
     """The best evaluation of `bertjax finetune`."""
     config = with_seed(config, seed)
-    bert = bertjax.load(model)
-    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, bert.source)
     with tempfile.TemporaryDirectory() as run:
-        report = finetune(config, Pretrained(weights, bert.tokenizer), train, dev, run)
+        report = finetune(config, load_pretrained(model), train, dev, run)
     return report["figures"][report["metric"]]
 
 
