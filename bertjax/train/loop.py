@@ -77,46 +77,57 @@ def fit(
         UserError: these do not fit together, or gradients or weights are no longer finite.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
-    run, last = epath.Path(run), total_steps(config)
+    run = epath.Path(run)
     program = make_program(objective, config)
     start, state, kept = _restore(program, checkpoints, config, identity or {}, facts or {})
-    if _out_of_patience(config, start, kept):
-        last = start
     state = state or _new_state(program, objective, config, initial_params)
     write_config(run, config)
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
-
     with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
-        steps = _steps(program, config, state, start, last, batches)
-        if wanted := _steps_to_profile(config, start, last):
-            before, count = wanted.start - start - 1, len(wanted)
-            folder = run / "plugins" / "profile" / f"step_{wanted.start}"
-            steps = profiled(steps, before, count, folder, report.say)
-        for done in steps:
-            step, state = done.step, done.state
-            report.step(step, done.figures, flops(step - 1), done.waited, done.compiled)
-            stopping = stop.reached(step)
-            kept["validation"] = None
-            if _due(step, config.train.evaluate_every, last):
-                with report.pause():
-                    figures = _evaluate(objective, step, state, kept)
-                report.evaluation(step, figures)
-            if _out_of_patience(config, step, kept):
-                report.say(f"step {step}: no better for {config.train.patience} evaluations, done")
-                last = step
-            if _due(step, config.train.checkpoint_every, last) or stopping:
-                with report.pause():
-                    _save(checkpoints, step, state, kept, report)
-            if step == last:
-                break
-            if stopping:
-                checkpoints.wait()
-                report.say(f"stopped after step {step}; the same command goes on from there")
-                raise SystemExit(STOPPED)
-        checkpoints.wait()
-        if kept["validation"] is None:
-            _evaluate(objective, last, state, kept)
+        training = _Training(
+            objective, config, run, program, checkpoints, flops, kept, stop, report
+        )
+        last = _train(training, start, state, batches)
         return _summarise(run, last, kept, report)
+
+
+class _Training(NamedTuple):
+    """What stays the same from step to step; `kept` is what is kept with a checkpoint."""
+
+    objective: "Objective"
+    config: Config
+    run: epath.Path
+    program: Program
+    checkpoints: "Checkpoints"
+    flops: Callable[[int], float]
+    kept: dict[str, Any]
+    stop: StopRequest
+    report: Report
+
+
+def _train(training: _Training, start: int, state: State, batches: Batches) -> int:
+    """Takes the steps after `start`, evaluates and saves on the way; returns the last step."""
+    _, config, _, program, checkpoints, flops, kept, stop, report = training
+    last = start if _out_of_patience(config, start, kept) else total_steps(config)
+    steps = _steps(program, config, state, start, last, batches)
+    for done in _profiled(training, steps, start, last):
+        step, state = done.step, done.state
+        report.step(step, done.figures, flops(step - 1), done.waited, done.compiled)
+        stopping = stop.reached(step)
+        last = _evaluate_if_due(training, step, state, last)
+        if _due(step, config.train.checkpoint_every, last) or stopping:
+            with report.pause():
+                _save(checkpoints, step, state, kept, report)
+        if step == last:
+            break
+        if stopping:
+            checkpoints.wait()
+            report.say(f"stopped after step {step}; the same command goes on from there")
+            raise SystemExit(STOPPED)
+    checkpoints.wait()
+    if kept["validation"] is None:
+        _evaluate(training.objective, last, state, kept)
+    return last
 
 
 class _Done(NamedTuple):
@@ -154,6 +165,18 @@ def _steps(
         yield _Done(step + 1, state, figures, waited, compiled)
 
 
+def _profiled(
+    training: _Training, steps: Iterator[_Done], start: int, last: int
+) -> Iterator[_Done]:
+    """The steps, traced where `train.profile_steps` asks for it, in the first process alone."""
+    first, end = training.config.train.profile_steps or (1, 0)
+    wanted = range(max(first, start + 1), min(end, last) + 1 if jax.process_index() == 0 else 0)
+    if not wanted:
+        return steps
+    folder = training.run / "plugins" / "profile" / f"step_{wanted.start}"
+    return profiled(steps, wanted.start - start - 1, len(wanted), folder, training.report.say)
+
+
 def _restore(
     program: Program,
     checkpoints: "Checkpoints",
@@ -183,6 +206,20 @@ def _restore(
             f"this run is at step {restored.step} already, train.steps={last} asks for fewer"
         )
     return restored.step, restored.state, {"improved": None} | restored.metadata | kept
+
+
+def _evaluate_if_due(training: _Training, step: int, state: State, last: int) -> int:
+    """The last step: this one, if its figures are the ones that end the patience."""
+    config, kept, report = training.config, training.kept, training.report
+    kept["validation"] = None
+    if _due(step, config.train.evaluate_every, last):
+        with report.pause():
+            figures = _evaluate(training.objective, step, state, kept)
+        report.evaluation(step, figures)
+    if not _out_of_patience(config, step, kept):
+        return last
+    report.say(f"step {step}: no better for {config.train.patience} evaluations, done")
+    return step
 
 
 def _evaluate(
@@ -216,12 +253,6 @@ def _new_state(
         seed = config.train.seed
         return initial_state(objective.init, program.optimizer, seed, program.shardings)
     return state_from_params(initial_params(), program.state, program.optimizer, program.shardings)
-
-
-def _steps_to_profile(config: Config, start: int, last: int) -> range:
-    """Those of `train.profile_steps` that are still to come, in the first process alone."""
-    first, end = config.train.profile_steps or (1, 0)
-    return range(max(first, start + 1), min(end, last) + 1 if jax.process_index() == 0 else 0)
 
 
 def _optimizer_resets(config: Config) -> set[int]:
