@@ -1,10 +1,12 @@
 """One of several labels for a text or a pair of texts (Devlin et al. 2018, section 4.1)."""
 
+import dataclasses
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,53 +18,44 @@ from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.classification_scores import classification_details, classification_scores
 from bertjax.tasks.table_files import read_table
-from bertjax.tasks.task import Logits, Sums, Task
-from bertjax.tasks.text_records import TextInputs, TextRecord, example_of, read_records
-
-if TYPE_CHECKING:
-    from bertjax.text.tokenizer import Tokenizer
+from bertjax.tasks.task import Logits, Sums, Task, TextInputs
+from bertjax.tasks.text_records import TextRecord, example_of, read_records
 
 HEADS = ("pooler", "classification_head")
 
 
-def classification_task(
-    settings: Classification,
-    tokenizer: "Tokenizer",
-    length: int,
-    num_segments: int,
-    train: Path | None,
-) -> Task:
+def classification_task(settings: Classification, inputs: TextInputs, train: Path | None) -> Task:
     """The task of these settings; records are `TextRecord`s.
 
     Args:
         settings: its labels may be empty if `train` is given.
-        tokenizer: the model's.
-        length: the most tokens of a row; longer texts are cut.
-        num_segments: of the model.
+        inputs: longer texts are cut.
         train: the training file; its labels alone are read, to count them.
 
     Raises:
-        UserError: a file that cannot be read, fewer than two labels, or F1 of more than two.
+        UserError: a file that cannot be read, fewer than two labels, weights that are not theirs,
+            or F1 of more than two.
     """
     counts = _count_labels(train, settings) if train else {}
     labels = settings.labels or tuple(sorted(counts))
     _check_labels(labels, settings, train)
-    weights = np.ones(len(labels), np.float32)
-    if settings.class_weights == "balanced" and counts:
+    weights = settings.label_weights
+    if settings.class_weights == "balanced" and counts and not weights:
         weights = balanced_weights([counts.get(label, 0) for label in labels])
     return Task(
+        settings=dataclasses.replace(settings, labels=labels, label_weights=weights),
         heads=HEADS,
         labels=labels,
         read=functools.partial(
             read_records,
             settings=settings,
-            inputs=TextInputs(tokenizer, length, num_segments),
+            inputs=inputs,
             target=functools.partial(_label_number, labels=labels),
             labels=labels,
         ),
         examples=lambda record: [example_of(record, "labels", np.int32)],
-        logits=functools.partial(classifier_logits, labels=labels),
-        loss=functools.partial(classification_loss, weights=weights),
+        logits=classifier_logits,
+        loss=functools.partial(classification_loss, weights=weights or (1.0,) * len(labels)),
         predict=functools.partial(_predict, labels=labels),
         score=functools.partial(classification_scores, labels=labels),
         details=functools.partial(classification_details, labels=labels, training_rows=counts),
@@ -71,11 +64,10 @@ def classification_task(
 
 def classifier_logits(
     params: bert.Params,
+    config: ModelConfig,
     hidden: jax.Array,
     batch: Mapping[str, jax.Array],
     dropout: Callable[..., jax.Array],
-    *,
-    labels: tuple[str, ...],
 ) -> Logits:
     """`classification`, float32 [rows, examples, labels]: pooler, dropout, one matrix product.
 
@@ -84,43 +76,42 @@ def classifier_logits(
 
     Args:
         params: with a pooler and a classification head.
+        config: the model's, with its labels.
         hidden: [rows, length, hidden].
         batch: from `pack_examples`.
         dropout: of the head's input.
-        labels: one for each output.
     """
-    config = ModelConfig(hidden_size=hidden.shape[-1], labels=labels)  # all that heads depend on
     positions = bert.classifier_positions(batch["pair_ids"], batch["example_ids"].shape[1])
     pooled = bert.pooled(params, config, bert.gather_positions(hidden, positions))
     return {"classification": bert.classification_logits(params, config, dropout(pooled))}
 
 
 def classification_loss(
-    logits: Logits, batch: Mapping[str, jax.Array], *, weights: np.ndarray
+    logits: Logits, batch: Mapping[str, jax.Array], *, weights: Sequence[float]
 ) -> tuple[Sums, Sums]:
     """Cross entropy weighted by class, as PyTorch's `CrossEntropyLoss(weight)`, and accuracy.
 
     Args:
         logits: from `classifier_logits`.
         batch: with `labels`, int32 [rows, examples].
-        weights: float32 [labels].
+        weights: one for each label.
     """
     outputs, labels = logits["classification"], batch["labels"]
     present = (batch["example_ids"] >= 0).astype(jnp.float32)
     chances = jnp.take_along_axis(jax.nn.log_softmax(outputs), labels[..., None], axis=-1)[..., 0]
-    weight = jnp.asarray(weights)[labels] * present
+    weight = jnp.asarray(weights, jnp.float32)[labels] * present
     hits = (jnp.argmax(outputs, axis=-1) == labels) * present
     sums = {"classification_loss": -jnp.sum(chances * weight), "accuracy": jnp.sum(hits)}
     return sums, {"classification_loss": jnp.sum(weight), "accuracy": jnp.sum(present)}
 
 
-def balanced_weights(counts: Sequence[int]) -> np.ndarray:
-    """Float32 [labels], so that each label weighs the same in all rows: rows / (labels x its rows).
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """With which each label weighs the same in all rows: rows / (labels x the label's rows).
 
     As scikit-learn's `compute_class_weight("balanced")`; a label without rows counts as one row.
     """
     sizes = np.maximum(counts, 1)
-    return (np.sum(counts) / (len(sizes) * sizes)).astype(np.float32)
+    return tuple((np.sum(counts) / (len(sizes) * sizes)).tolist())
 
 
 def _count_labels(train: Path, settings: Classification) -> Counter[str]:
@@ -153,6 +144,12 @@ def _check_labels(labels: tuple[str, ...], settings: Classification, train: Path
     if len(labels) < 2 or len(set(labels)) < len(labels):
         where = "task.labels" if settings.labels else f"{train}: column {settings.label!r}"
         raise UserError(f"{where}: expected two different labels or more, found {labels}")
+    weights = settings.label_weights
+    if weights and (len(weights) != len(labels) or not all(0 < x < math.inf for x in weights)):
+        raise UserError(
+            f"task.label_weights={list(weights)}: expected a number above 0 for each of the "
+            f"labels {', '.join(labels)}"
+        )
     if settings.metric == "f1" and len(labels) != 2:
         raise UserError(
             f"task.metric=f1 is for two labels, the second the positive one, not {len(labels)}: "

@@ -19,9 +19,10 @@ from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.files import located, sha256_of
 from bertjax.tasks.example_batches import ExampleBatches
-from bertjax.tasks.finetune_config import with_labels, with_model, with_steps
+from bertjax.tasks.finetune_config import with_model, with_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
+from bertjax.tasks.report_table import report_markdown
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import task_objective
 from bertjax.train.checkpoint import Checkpoints, load_params
@@ -35,8 +36,6 @@ from bertjax.train.run_folder import hold_run, open_run, write_config, write_fil
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
-
-REPORT_FILE = "report.json"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def finetune(
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
-    config = with_labels(with_steps(config, len(examples)), task.labels)
+    config = with_task(with_steps(config, len(examples)), task)
     validate(config)
     use_compilation_cache()
     with hold_run(run):
@@ -123,9 +122,10 @@ def finetune(
 
 
 def write_report(run: epath.Path, report: dict[str, Any]) -> None:
-    """Writes `report.json` of a run."""
+    """Writes a run's `report.json`, and `report.md` to be passed on: it quotes none of the data."""
     text = json.dumps(report, indent=2, ensure_ascii=False)
-    write_file(run / REPORT_FILE, f"{text}\n".encode())
+    write_file(run / "report.json", f"{text}\n".encode())
+    write_file(run / "report.md", report_markdown(report, samples=False).encode())
 
 
 def _read(task: Task, file: Path) -> Labelled:

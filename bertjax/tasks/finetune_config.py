@@ -6,6 +6,7 @@ import math
 from bertjax.config import Config, DataConfig, MaskingConfig, ModelConfig
 from bertjax.errors import UserError
 from bertjax.tasks.example_batches import steps_of
+from bertjax.tasks.task import Task
 
 _MODEL_SETTINGS = ("dropout", "attention_dropout", "remat")  # the rest is the checkpoint's
 
@@ -54,9 +55,7 @@ def with_steps(config: Config, examples: int) -> Config:
     return dataclasses.replace(config, train=train)
 
 
-def with_labels(config: Config, labels: tuple[str, ...]) -> Config:
+def with_task(config: Config, task: Task) -> Config:
     """The config that says what the outputs stand for, for whoever opens the run."""
-    model, task = dataclasses.replace(config.model, labels=labels), config.task
-    if task is not None and "labels" in {field.name for field in dataclasses.fields(task)}:
-        task = dataclasses.replace(task, labels=labels)  # pyright: ignore[reportCallIssue]
-    return dataclasses.replace(config, model=model, task=task)
+    model = dataclasses.replace(config.model, labels=task.labels)
+    return dataclasses.replace(config, model=model, task=task.settings)

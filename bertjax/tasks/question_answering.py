@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,34 +22,23 @@ from bertjax.tasks.answer_report import (
 from bertjax.tasks.answers import answer, with_threshold
 from bertjax.tasks.context_windows import Windows, token_range, windows_of
 from bertjax.tasks.squad_files import Question, read_questions
-from bertjax.tasks.task import Logits, Sums, Task
-from bertjax.text.tokenizer import Tokenizer
+from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 
 _NEVER = -1e30  # the logit of a position that is none of the example's
 
 
-def question_answering_task(
-    settings: QuestionAnswering,
-    tokenizer: Tokenizer,
-    length: int,
-    num_segments: int,
-    train: Path | None,
-) -> Task:
+def question_answering_task(settings: QuestionAnswering, inputs: TextInputs) -> Task:
     """Answers cut out of a context.
 
     Args:
         settings: whose rules, the windows, and how answers are chosen.
-        tokenizer: the model's.
-        length: the most tokens of a window, with the question and three special tokens.
-        num_segments: the model's.
-        train: not read: a span has no labels.
+        inputs: its length is a window's, with the question and three special tokens.
 
     Raises:
         UserError: settings that cannot work, or a length that leaves a context no room.
     """
-    del train
-    _check(settings, length)
-    cut = windows_of(tokenizer, length, settings.stride, settings.max_question_tokens)
+    _check(settings, inputs.length)
+    cut = windows_of(inputs.tokenizer, inputs.length, settings.stride, settings.max_question_tokens)
 
     def predict(
         question: Question, examples: Sequence[Example], logits: Sequence[Mapping[str, Any]]
@@ -60,12 +48,13 @@ def question_answering_task(
         return answer(question.id, question.context, cut(question), spans, settings)
 
     return Task(
+        settings=settings,
         heads=("span_head",),
         labels=(),
         read=lambda path, labelled, notes: read_questions(
             path, labelled, settings.unanswerable, notes
         ),
-        examples=lambda question: _examples(question, cut(question), tokenizer, num_segments),
+        examples=lambda question: _examples(question, cut(question), inputs),
         logits=_logits,
         loss=span_loss,
         predict=predict,
@@ -116,18 +105,20 @@ def span_loss(logits: Logits, batch: Mapping[str, jax.Array]) -> tuple[Sums, Sum
 
 
 def _logits(
-    params: Any, hidden: jax.Array, batch: Mapping[str, jax.Array], dropout: Callable[..., Any]
+    params: Any,
+    config: ModelConfig,
+    hidden: jax.Array,
+    batch: Mapping[str, jax.Array],
+    dropout: Callable[..., jax.Array],
 ) -> Logits:
     """Neither google-research/bert nor Hugging Face has dropout before this head."""
     del batch, dropout
-    head = ModelConfig(hidden_size=hidden.shape[-1])  # all that the head asks of a model
-    return {"span_logits": bert.span_logits(params, head, hidden)}
+    return {"span_logits": bert.span_logits(params, config, hidden)}
 
 
-def _examples(
-    question: Question, windows: Windows, tokenizer: Tokenizer, num_segments: int
-) -> list[Example]:
+def _examples(question: Question, windows: Windows, inputs: TextInputs) -> list[Example]:
     """`[CLS] question [SEP] context [SEP]` for every window."""
+    tokenizer = inputs.tokenizer
     head = [tokenizer.classifier_id, *windows.question_ids, tokenizer.separator_id]
     spans = [answer.span for answer in question.answers or () if answer.span]
     right = token_range(windows.context, spans[0]) if spans else None
@@ -136,7 +127,7 @@ def _examples(
         ids = windows.context.token_ids[window.start : window.stop]
         token_ids = np.concatenate([head, ids, [tokenizer.separator_id]], dtype=np.int32)
         segment_ids = np.zeros_like(token_ids)
-        segment_ids[len(head) :] = min(1, num_segments - 1)
+        segment_ids[len(head) :] = min(1, inputs.num_segments - 1)
         targets = {} if question.answers is None else _targets(windows, window, right)
         if question.answers and right is None:  # it cannot be pointed to: nothing is right
             targets["is_start"][:] = targets["is_end"][:] = False

@@ -3,8 +3,7 @@
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,51 +12,25 @@ import numpy as np
 from bertjax.config import Regression
 from bertjax.data.examples import Example
 from bertjax.tasks.classification import HEADS, classifier_logits
-from bertjax.tasks.task import Logits, Sums, Task
-from bertjax.tasks.text_records import (
-    TextInputs,
-    TextRecord,
-    example_of,
-    read_records,
-    texts_of,
-)
-
-if TYPE_CHECKING:
-    from bertjax.text.tokenizer import Tokenizer
+from bertjax.tasks.task import Logits, Sums, Task, TextInputs
+from bertjax.tasks.text_records import TextRecord, example_of, read_records, texts_of
 
 _ERRORS = 20
 
 
-def regression_task(
-    settings: Regression,
-    tokenizer: "Tokenizer",
-    length: int,
-    num_segments: int,
-    train: Path | None = None,  # noqa: ARG001
-) -> Task:
+def regression_task(settings: Regression, inputs: TextInputs) -> Task:
     """The task of these settings; records are `TextRecord`s whose target is the score.
 
-    The score is learnt as it stands in the file, neither shifted nor scaled.
-
-    Args:
-        settings: the columns, and the metric that picks the best step.
-        tokenizer: the model's.
-        length: the most tokens of a row; longer texts are cut.
-        num_segments: of the model.
-        train: not needed; there are no labels to find.
+    The score is learnt as it stands in the file, neither shifted nor scaled. Longer texts than
+    `inputs` takes are cut.
     """
-    labels = (settings.label,)
     return Task(
+        settings=settings,
         heads=HEADS,
-        labels=labels,
-        read=functools.partial(
-            read_records,
-            settings=settings,
-            inputs=TextInputs(tokenizer, length, num_segments),
-            target=_number,
-        ),
+        labels=(settings.label,),
+        read=functools.partial(read_records, settings=settings, inputs=inputs, target=_number),
         examples=lambda record: [example_of(record, "scores", np.float32)],
-        logits=functools.partial(_logits, labels=labels),
+        logits=_logits,
         loss=regression_loss,
         predict=_predict,
         score=regression_scores,
@@ -121,10 +94,9 @@ def regression_details(
     }
 
 
-def _logits(*arguments: Any, labels: tuple[str, ...]) -> Logits:
+def _logits(*arguments: Any) -> Logits:
     """`regression`, float32 [rows, examples]: the one output of the classification head."""
-    logits = classifier_logits(*arguments, labels=labels)
-    return {"regression": logits["classification"][..., 0]}
+    return {"regression": classifier_logits(*arguments)["classification"][..., 0]}
 
 
 def _number(score: str) -> float:

@@ -1,5 +1,6 @@
 """Tagging: a BIO label for every word or character (Devlin et al. 2018, section 5.3)."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -19,7 +20,7 @@ from bertjax.tasks.entities import Entity, count_entities, entities, entity_scor
 from bertjax.tasks.tag_files import check_labels, labels_of, read_sentences
 from bertjax.tasks.tag_pieces import character_pieces, first_tokens, spread, word_pieces
 from bertjax.tasks.tag_windows import TaggedSentence, Window, windows, with_context
-from bertjax.tasks.task import Logits, Notes, Sums, Task
+from bertjax.tasks.task import Logits, Notes, Sums, Task, TextInputs
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -27,27 +28,18 @@ if TYPE_CHECKING:
 _SAMPLES, _SAMPLE_CHARACTERS = 20, 300  # of sentences with errors
 
 
-def tagging_task(
-    settings: Tagging,
-    tokenizer: "Tokenizer",
-    length: int,
-    num_segments: int,
-    train: Path | None,
-) -> Task:
+def tagging_task(settings: Tagging, inputs: TextInputs, train: Path | None) -> Task:
     """The task whose records are `TaggedSentence` and whose predictions are BIO labels.
 
     Args:
         settings: the layout of its files, its labels, and the context around a sentence.
-        tokenizer: the model's.
-        length: most tokens of a window.
-        num_segments: of the model; every token is in the first.
+        inputs: its length is a window's; every token is in the first segment.
         train: the file whose labels are learnt where `settings` has none.
 
     Raises:
         UserError: labels that are no BIO labels, a negative context, or a training file that
             cannot be read.
     """
-    del num_segments
     if settings.context < 0:
         raise UserError(f"task.context={settings.context}: must not be negative")
     labels = labels_of(train, settings) if train and not settings.labels else settings.labels
@@ -56,16 +48,17 @@ def tagging_task(
 
     def read(path: Path, labelled: bool, notes: Notes) -> Iterator[TaggedSentence]:
         sentences = read_sentences(path, settings, labelled, notes, labels)
-        pieced = (TaggedSentence(each, split(tokenizer, each.tokens)) for each in sentences)
+        pieced = (TaggedSentence(each, split(inputs.tokenizer, each.tokens)) for each in sentences)
         return with_context(pieced, settings.context)
 
-    room = length - 2  # without [CLS] and [SEP]
+    room = inputs.length - 2  # without [CLS] and [SEP]
     return Task(
+        settings=dataclasses.replace(settings, labels=labels),
         heads=("tagging_head",),
         labels=labels,
         read=read,
-        examples=functools.partial(_examples, tokenizer=tokenizer, labels=labels, room=room),
-        logits=functools.partial(_logits, labels=labels),
+        examples=functools.partial(_examples, tokenizer=inputs.tokenizer, labels=labels, room=room),
+        logits=_logits,
         loss=tagging_loss,
         predict=functools.partial(_predict, labels=labels, room=room),
         score=_score,
@@ -111,16 +104,14 @@ def _labelled(window: Window) -> slice:
 
 def _logits(
     params: Any,
+    config: ModelConfig,
     hidden: jax.Array,
     batch: Mapping[str, jax.Array],
     dropout: Callable[..., jax.Array],
-    *,
-    labels: tuple[str, ...],
 ) -> Logits:
     """`tagging_logits`, float32 [rows, length, labels]."""
     del batch
-    head = ModelConfig(hidden_size=hidden.shape[-1], labels=labels)
-    return {"tagging_logits": bert.tagging_logits(params, head, dropout(hidden))}
+    return {"tagging_logits": bert.tagging_logits(params, config, dropout(hidden))}
 
 
 def tagging_loss(logits: Logits, batch: Mapping[str, jax.Array]) -> tuple[Sums, Sums]:

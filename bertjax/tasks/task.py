@@ -4,16 +4,35 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
+from bertjax.config import ModelConfig, TaskConfig
 from bertjax.data.examples import Example
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
 
 Logits = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 Notes = Counter[str]
 """How often what was repaired or left out on reading, by what it was, in words."""
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """How texts become tokens.
+
+    Attributes:
+        tokenizer: the model's.
+        length: the most tokens of a row, special ones included.
+        num_segments: of the model.
+    """
+
+    tokenizer: "Tokenizer"
+    length: int
+    num_segments: int
 
 
 @dataclass(frozen=True)
@@ -24,15 +43,18 @@ class Task:
     a frozen dataclass of the task's own.
 
     Attributes:
+        settings: `config.task` with what the training file told, such as the labels: with these,
+            the task can be made again without that file.
         heads: the parts of the model besides the encoder, of `bert.HEADS`.
         labels: what the outputs stand for (`ModelConfig.labels`); empty for a span head.
         read: (path, whether labels must be there, notes to add to) to the file's records, read as
             they are asked for. Raises UserError with the file, the row and what to do.
         examples: a record to its windows, at least one, each at most `data.length` tokens; their
             targets are empty if the record has no labels.
-        logits: (params, hidden [rows, length, hidden], batch from `pack_examples`, dropout) to
-            float32 arrays by name, [rows, examples, ...] or [rows, length, ...]. `dropout` is a
-            function of an array [rows, ...] that the head's input goes through.
+        logits: (params, the model's config with these labels, hidden [rows, length, hidden], batch
+            from `pack_examples`, dropout) to float32 arrays by name, [rows, examples, ...] or
+            [rows, length, ...]. `dropout` is a function of an array [rows, ...] that the head's
+            input goes through.
         loss: (logits, batch) to the sum and the count of each of the task's losses (a name that
             ends in `_loss`) and per-batch figures.
         predict: (record, its examples, for each of them the logits by name: [tokens, ...] or
@@ -45,11 +67,14 @@ class Task:
             has nothing to settle after training.
     """
 
+    settings: TaskConfig
     heads: tuple[str, ...]
     labels: tuple[str, ...]
     read: Callable[[Path, bool, Notes], Iterator[Any]]
     examples: Callable[[Any], list[Example]]
-    logits: Callable[[Any, jax.Array, Mapping[str, jax.Array], Callable[..., jax.Array]], Logits]
+    logits: Callable[
+        [Any, ModelConfig, jax.Array, Mapping[str, jax.Array], Callable[..., jax.Array]], Logits
+    ]
     loss: Callable[[Logits, Mapping[str, jax.Array]], tuple[Sums, Sums]]
     predict: Callable[[Any, Sequence[Example], Sequence[Mapping[str, Any]]], dict[str, Any]]
     score: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, float]]

@@ -79,7 +79,7 @@ def task_logits(
     )
     site = 1 + config.num_layers * SITES_PER_LAYER  # the first that the encoder does not use
     dropout = functools.partial(Dropout(config.dropout, dropout_key, row_ids), site=site)
-    return task.logits(params, encoded.hidden, batch, dropout)
+    return task.logits(params, config, encoded.hidden, batch, dropout)
 
 
 def _loss(

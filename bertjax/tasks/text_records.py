@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +11,7 @@ from bertjax.config import Classification, Regression
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.tasks.table_files import Row, read_table
-from bertjax.tasks.task import Notes
-
-if TYPE_CHECKING:
-    from bertjax.text.tokenizer import Tokenizer
+from bertjax.tasks.task import Notes, TextInputs
 
 _ROWS_AT_ONCE = 256  # are tokenized together
 _MOST_CHARACTERS = 300  # of a text in a report
@@ -38,15 +34,6 @@ class TextRecord:
     target: float | None
     token_ids: np.ndarray = field(repr=False, compare=False)
     segment_ids: np.ndarray = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class TextInputs:
-    """How texts become tokens: the tokenizer, the most tokens of a row, the model's segments."""
-
-    tokenizer: "Tokenizer"
-    length: int
-    num_segments: int
 
 
 def read_records(

@@ -14,6 +14,7 @@ from bertjax.config import QuestionAnswering, load_config
 from bertjax.tasks.context_windows import most_context, token_range, windows_of
 from bertjax.tasks.question_answering import question_answering_task
 from bertjax.tasks.squad_files import Answer, Question, read_questions
+from bertjax.tasks.task import TextInputs
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece, train_wordpiece
 from tests.text.hard_cases import google_vocabulary, write_vocabulary
 
@@ -90,7 +91,7 @@ def marks_after(text, end):
 @given(context=CONTEXTS, data=st.data())
 def test_an_answer_of_whole_tokens_comes_back_as_it_stands(tokenizers, name, context, data):
     tokenizer = tokenizers[name]
-    task = question_answering_task(SETTINGS, tokenizer, LENGTH, 2, None)
+    task = question_answering_task(SETTINGS, TextInputs(tokenizer, LENGTH, 2))
     question = Question(1, "a", "서울 walk?", context, ())
     windows = windows_of(tokenizer, LENGTH, 7, 4)(question)
     spans = windows.context.spans
@@ -120,7 +121,7 @@ def test_any_characters_come_back_with_the_rest_of_their_tokens(tokenizers, name
     inputs = windows_of(tokenizer, LENGTH, 7, 4)(question)
     tokens = token_range(inputs.context, (start, end))
     assume(tokens and len(tokens) <= 10 and lies_in_its_window(inputs, tokens[0], tokens[-1]))
-    task = question_answering_task(SETTINGS, tokenizer, LENGTH, 2, None)
+    task = question_answering_task(SETTINGS, TextInputs(tokenizer, LENGTH, 2))
     found = from_gold(task, question)
     place = found["nbest"][0]["start"]
     assert context.startswith(found["answer"], place)
@@ -136,7 +137,7 @@ def gold_of(tokenizer, context, expected, **settings):
     start = context.index(expected)
     answers = (Answer(expected, (start, start + len(expected))),)
     task = question_answering_task(
-        dataclasses.replace(SETTINGS, **settings), tokenizer, LENGTH, 2, None
+        dataclasses.replace(SETTINGS, **settings), TextInputs(tokenizer, LENGTH, 2)
     )
     return from_gold(task, Question(1, "a", "?", context, answers))["answer"]
 
@@ -174,7 +175,7 @@ def test_gold_answers_of_real_files_are_recovered(name, length):
     questions = read_questions(train, True, settings.unanswerable, Counter())
     lines = {question.context: None for question in questions}
     make = train_sentencepiece if name == "korquad" else train_wordpiece
-    task = question_answering_task(settings, make(lines, 8000, cased=False), length, 2, None)
+    task = question_answering_task(settings, TextInputs(make(lines, 8000, cased=False), length, 2))
     scores, count = ceiling(task, TASKS / name / "dev.json")
     print(f"{name}, length {length}: {count} questions, {scores}")
     assert scores["exact_match"] > 98

@@ -13,6 +13,7 @@ from bertjax.data.examples import pack_examples, unpack
 from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.classification import HEADS, balanced_weights, classification_task
+from bertjax.tasks.task import TextInputs
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, sentences
 
@@ -30,7 +31,7 @@ def table(folder, labels=ANSWERS, name="train.tsv"):
 
 
 def make_task(train=None, **settings):
-    return classification_task(Classification(**settings), TOKENIZER, 64, 2, train)
+    return classification_task(Classification(**settings), TextInputs(TOKENIZER, 64, 2), train)
 
 
 def examples_of(task, file):
@@ -42,7 +43,7 @@ def outputs(task, params, batch, dropout=lambda inputs: inputs):
     """The logits and the sums and counts of a batch."""
     ids = (batch[name] for name in ("token_ids", "segment_ids", "pair_ids"))
     hidden = bert.forward(params, LABELLED, *ids).hidden
-    logits = task.logits(params, hidden, batch, dropout)
+    logits = task.logits(params, LABELLED, hidden, batch, dropout)
     return logits, task.loss(logits, batch)
 
 
@@ -138,6 +139,25 @@ def test_balanced_weights_are_those_of_scikit_learn():
     assert np.isfinite(balanced_weights([5, 0, 2])).all()
 
 
+def test_the_settings_hold_what_the_training_file_told(tmp_path):
+    task = make_task(table(tmp_path), class_weights="balanced")
+    assert isinstance(task.settings, Classification)
+    assert task.settings.labels == task.labels
+    assert task.settings.label_weights == balanced_weights([1, 5, 2])
+    again = make_task(**dataclasses.asdict(task.settings))
+    assert again.settings == task.settings
+
+
+def test_the_loss_of_a_task_made_again_is_weighted_as_before(tmp_path):
+    file = table(tmp_path)
+    task = make_task(file, labels=LABELS, class_weights="balanced")
+    again = make_task(**dataclasses.asdict(task.settings))
+    _, examples = examples_of(task, file)
+    batch = pack_examples(examples, 64, TOKENIZER.pad_id, rows_multiple=4)
+    weighted, plain = (mean_loss(each, PARAMS, batch) for each in (task, make_task(labels=LABELS)))
+    assert mean_loss(again, PARAMS, batch) == weighted != plain
+
+
 def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_path):
     task = make_task(labels=LABELS)
     (record, *_), (example, *_) = examples_of(task, table(tmp_path))
@@ -155,6 +175,8 @@ def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_pa
         (["no", "no"], {}, "column 'label': expected two different labels or more, found"),
         (["no", "no"], {"labels": ("no", "no")}, "task.labels: expected two different labels"),
         (["no", "yes"], {"labels": LABELS, "metric": "f1"}, r"task.metric=f1 is for two labels"),
+        (["no", "yes"], {"label_weights": (1.0,)}, "a number above 0 for each of the labels no, "),
+        (["no", "yes"], {"label_weights": (1.0, -2.0)}, "a number above 0 for each of the labels"),
         (
             ["no", "yes"],
             {"label": "class"},

@@ -46,6 +46,15 @@ def test_the_report_is_written_and_says_what_was_trained_on_what(finished):
     assert report["started_from"] == "a small model"
 
 
+def test_the_report_to_be_passed_on_shows_the_figures_and_no_text_of_the_data(finished, files):
+    run, report = finished
+    text = (run / "report.md").read_text()
+    assert f"| accuracy | {report['figures']['accuracy']:.4f} |" in text
+    assert "confusion: true labels down, predicted across" in text
+    samples = [line.split("\t")[0] for line in files[1].read_text().splitlines()[1:]]
+    assert not any(sample in text for sample in samples)
+
+
 def test_it_evaluates_and_saves_every_epoch(finished):
     run, _ = finished
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())

@@ -9,6 +9,7 @@ import pytest
 from bertjax.config import Classification, Regression, load_config
 from bertjax.tasks.classification import classification_task
 from bertjax.tasks.regression import regression_task
+from bertjax.tasks.task import TextInputs
 from tests.tasks.small_bert import TOKENIZER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +35,12 @@ def test_the_columns_and_labels_are_those_of_the_data_set(file):
     if not held_out:
         pytest.skip(f"no {DATA / file.stem}")
     config = load_config(file)
-    arguments = (TOKENIZER, config.data.length, 2, None)
+    inputs = TextInputs(TOKENIZER, config.data.length, 2)
     if isinstance(config.task, Classification):
-        task = classification_task(config.task, *arguments)
+        task = classification_task(config.task, inputs, None)
     else:
         assert isinstance(config.task, Regression)
-        task = regression_task(config.task, *arguments)
+        task = regression_task(config.task, inputs)
     for path in held_out:
         records = list(task.read(path, True, Counter()))
         targets = np.array([record.target for record in records])

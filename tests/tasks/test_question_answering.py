@@ -13,6 +13,7 @@ from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.question_answering import question_answering_task, span_loss
 from bertjax.tasks.squad_files import Answer, Question
+from bertjax.tasks.task import TextInputs
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, WORDS, sentences
 
@@ -24,7 +25,7 @@ MASKS = ("may_answer", "is_start", "is_end")
 
 
 def make_task(settings=SETTINGS, length=24, num_segments=2):
-    return question_answering_task(settings, TOKENIZER, length, num_segments, None)
+    return question_answering_task(settings, TextInputs(TOKENIZER, length, num_segments))
 
 
 def ask(context, *answers, text=f"{WORDS[20]} {WORDS[21]}"):
@@ -118,7 +119,7 @@ def forward(params, batch):
     encoded = bert.forward(
         params, CONFIG, batch["token_ids"], batch["segment_ids"], batch["pair_ids"]
     )
-    return make_task().logits(params, encoded.hidden, batch, lambda hidden: hidden)
+    return make_task().logits(params, CONFIG, encoded.hidden, batch, lambda hidden: hidden)
 
 
 @jax.jit

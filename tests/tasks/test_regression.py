@@ -13,6 +13,7 @@ from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.classification import HEADS
 from bertjax.tasks.regression import regression_details, regression_scores, regression_task
+from bertjax.tasks.task import TextInputs
 from bertjax.tasks.text_records import TextRecord
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, sentences
@@ -21,7 +22,7 @@ TEXTS = sentences([3, 40, 1, 17, 5, 22, 9, 60])
 SCORES = [0.0, 3.8, 2.5, 5.0, 1.25, 4.75, 0.6, 3.2]
 SCORED = dataclasses.replace(CONFIG, labels=("score",))
 PARAMS = perturbed(bert.init_params(SCORED, jax.random.key(1), HEADS))
-TASK = regression_task(Regression(), TOKENIZER, 64, 2)
+TASK = regression_task(Regression(), TextInputs(TOKENIZER, 64, 2))
 
 
 def table(folder, scores=SCORES):
@@ -37,7 +38,7 @@ def read(file):
 def outputs(params, batch):
     ids = (batch[name] for name in ("token_ids", "segment_ids", "pair_ids"))
     hidden = bert.forward(params, SCORED, *ids).hidden
-    logits = TASK.logits(params, hidden, batch, lambda inputs: inputs)
+    logits = TASK.logits(params, SCORED, hidden, batch, lambda inputs: inputs)
     sums, counts = TASK.loss(logits, batch)
     return sums["regression_loss"] / counts["regression_loss"], logits["regression"]
 

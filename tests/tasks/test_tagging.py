@@ -12,6 +12,7 @@ from bertjax.config import Tagging
 from bertjax.data.examples import pack_examples, unpack
 from bertjax.errors import UserError
 from bertjax.tasks.tagging import tagging_loss, tagging_task
+from bertjax.tasks.task import TextInputs
 from bertjax.text.wordpiece import WordPieceSettings, make_wordpiece
 from tests.tasks.small_bert import TOKENIZER, WORDS
 
@@ -32,7 +33,7 @@ KOREAN = make_wordpiece(
 
 
 def make_task(file=None, length=16, tokenizer=TOKENIZER, **options):
-    return tagging_task(Tagging(**options), tokenizer, length, 2, file)
+    return tagging_task(Tagging(**options), TextInputs(tokenizer, length, 2), file)
 
 
 def write(folder, text, name="train.conll"):

@@ -8,6 +8,7 @@ import pytest
 
 from bertjax.config import Tagging
 from bertjax.tasks.tagging import tagging_task
+from bertjax.tasks.task import TextInputs
 from bertjax.text.tokenizer import train_sentencepiece
 from tests.tasks.small_bert import TOKENIZER
 
@@ -41,7 +42,7 @@ def solved(task, file):
 @pytest.mark.parametrize("name", FILES)
 def test_files_have_the_published_numbers_of_sentences_tokens_and_entities(name):
     layout = "klue" if name.startswith("klue") else "conll"
-    task = tagging_task(Tagging(layout=layout), TOKENIZER, 128, 2, TASKS / name)
+    task = tagging_task(Tagging(layout=layout), TextInputs(TOKENIZER, 128, 2), TASKS / name)
     assert len(task.labels) == 13  # six types
     records, predictions = solved(task, TASKS / name)
     rows = task.details(records, predictions)["entities"]
@@ -54,7 +55,7 @@ def test_files_have_the_published_numbers_of_sentences_tokens_and_entities(name)
 @pytest.mark.parametrize("context", [0, 50])
 def test_right_labels_of_words_score_one(context):
     file = TASKS / "wnut17/dev.conll"
-    task = tagging_task(Tagging(context=context), TOKENIZER, 32, 2, file)
+    task = tagging_task(Tagging(context=context), TextInputs(TOKENIZER, 32, 2), file)
     assert set(task.score(*solved(task, file)).values()) == {1.0}
 
 
@@ -68,7 +69,7 @@ def test_right_labels_of_pieces_score_as_well_as_pieces_end_with_entities():
     ceilings = []
     for size in (2000, 8000):
         tokenizer = train_sentencepiece(text, size, cased=True)
-        task = tagging_task(Tagging(layout="klue"), tokenizer, 128, 2, file)
+        task = tagging_task(Tagging(layout="klue"), TextInputs(tokenizer, 128, 2), file)
         ceilings.append(task.score(*solved(task, file))["f1"])
     print(f"entity F1 of right labels, 2,000 and 8,000 pieces: {ceilings}")
     assert 1 > ceilings[0] > ceilings[1] > 0.7

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bertjax.config import Classification
 from bertjax.errors import UserError
-from bertjax.tasks.text_records import TextInputs, example_of, kept_tokens, read_records
+from bertjax.tasks.task import TextInputs
+from bertjax.tasks.text_records import example_of, kept_tokens, read_records
 from tests.tasks.small_bert import TOKENIZER, WORDS
 
 CLS, SEP = TOKENIZER.classifier_id, TOKENIZER.separator_id
