@@ -4,8 +4,11 @@
         bertjax pretrain tiny --data DATA --run {run} --train.steps=300 \\
         --train.checkpoint_every=20 --train.log_every=1
 
+or fine-tunes: `bertjax finetune CONFIG --init CHECKPOINT --train FILE --dev FILE --run {run} ...`.
+
 `{run}` in the command is replaced by a folder; the command must log every step. Prints where each
-kill struck, and exits with 1 if any figure of any step differs by a bit.
+kill struck, and exits with 1 if any figure of any step, or of a fine-tuning run's report, differs
+by a bit.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 TIMINGS = ("seconds", "tokens_per_second", "data_wait_share", "mfu")
+_SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def main() -> int:
@@ -42,12 +46,12 @@ def main() -> int:
 
 
 def run_to_end(command: list[str], run: Path) -> None:
-    subprocess.run(with_run(command, run), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(with_run(command, run), check=True, **_SILENT)
 
 
 def run_until(command: list[str], run: Path, step: int, delay: float) -> int:
     """Starts the command and kills it (-9) once `step` is logged; the last step logged then."""
-    with subprocess.Popen(with_run(command, run), stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(with_run(command, run), **_SILENT) as process:
         while process.poll() is None and last_step(run) < step:
             time.sleep(0.02)
         time.sleep(delay)
@@ -60,9 +64,12 @@ def with_run(command: list[str], run: Path) -> list[str]:
 
 
 def figures(run: Path) -> list[dict[str, Any]]:
-    """Every line of the log without what depends on the clock."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{name: line[name] for name in line if name not in TIMINGS} for line in lines]
+    """Every line of the log, and the report, without what depends on the clock."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    if (report := run / "report.json").exists():
+        lines.append(report.read_text())
+    found = map(json.loads, lines)
+    return [{name: line[name] for name in line if name not in TIMINGS} for line in found]
 
 
 def last_step(run: Path) -> int:
