@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Raw text to a trained and measured BERT on a bare machine with Python 3.11 or later: at most six
-# minutes on two cores once the packages are installed.
+# minutes on two cores once the packages are installed, and one more for a labelled task, which shows
+# what pretraining was worth.
 #
 #   scripts/quickstart.sh                                         on Python's own documentation
 #   scripts/quickstart.sh --corpus 'books/*.txt' [--corpus ...]   on your text
@@ -50,6 +51,19 @@ for text in \
     echo "   $text"
     echo "      $("$bertjax" fill-mask "$run" "$text")"
 done
+
+if [[ $name == quickstart ]]; then
+    echo "5. Fine-tuning: which words are names of code? Pretrained, then from scratch"
+    names=$root/data/$name-names
+    [[ -f $names/train.conll ]] ||
+        "$root/.venv/bin/python" "$root/scripts/quickstart_task.py" "$names"
+    for start in pretrained scratch; do
+        [[ $start == scratch ]] && flag=--scratch || flag=
+        "$bertjax" finetune code_names --init "$run" $flag --run "$run-names-$start" \
+            --train "$names/train.conll" --dev "$names/dev.conll" \
+            --train.seed="${SEED:-0}" >/dev/null
+    done
+fi
 
 "$root/.venv/bin/python" "$root/scripts/quickstart_report.py" "$data" "$run"
 echo "Done in $((SECONDS - started)) seconds."
