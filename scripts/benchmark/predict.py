@@ -26,16 +26,22 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parsed = parser.parse_args()
-    found = [measure(parsed.run, parsed.input, rows) for rows in parsed.rows]
+    found = []
+    if not parsed.json:
+        print("| rows | seconds | rows/s | peak memory |\n|---:|---:|---:|---:|", flush=True)
+    for rows in parsed.rows:
+        found.append(measure(parsed.run, parsed.input, rows))
+        if not parsed.json:
+            print(table_row(found[-1]), flush=True)
     if parsed.json:
         print(json.dumps({"predict": found}))
-        return
-    print("| rows | seconds | rows/s | peak memory |\n|---:|---:|---:|---:|")
-    for own in found:
-        print(
-            f"| {own['rows']:,} | {own['seconds']:.1f} | {own['rows_per_second']:,.0f} | "
-            f"{own['peak_memory'] / 2**20:,.0f} MiB |"
-        )
+
+
+def table_row(own: dict[str, Any]) -> str:
+    return (
+        f"| {own['rows']:,} | {own['seconds']:.1f} | {own['rows_per_second']:,.0f} | "
+        f"{own['peak_memory'] / 2**20:,.0f} MiB |"
+    )
 
 
 def measure(run: str, source: Path, rows: int) -> dict[str, Any]:

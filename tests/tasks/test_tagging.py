@@ -117,7 +117,7 @@ def test_records_without_labels_have_no_targets(task, tmp_path):
 
 
 def test_a_label_that_training_lacks_is_refused_on_reading(task, tmp_path):
-    with pytest.raises(UserError, match="line 1: the training file has no label 'B-org'"):
+    with pytest.raises(UserError, match="line 1: unknown label 'B-org'; the types are"):
         read(task, write(tmp_path, "bab\tB-org\n", "dev.conll"))
 
 
