@@ -22,6 +22,7 @@ TRAIN, DEV = 300, 500
 
 _NAME = re.compile(r"(?::[\w:]+:)?`+~?([A-Za-z_]\w*)`+")  # `name`, ``name``, :class:`name`
 _MARK = "Zq"  # begins a name once its backquotes are gone; no English word begins like this
+_ATTACHED = re.compile(rf"\B{_MARK}")  # a name that the removal of markup joined to another word
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -43,7 +44,9 @@ def marked(documentation: str) -> Iterator[str]:
     """The sentences of a documentation string with a name of code, `_MARK` before each name."""
     text, names = _NAME.subn(rf"{_MARK}\1", documentation)
     for paragraph in prose_paragraphs(text) if names else ():
-        yield from (sentence for sentence in _SENTENCE_END.split(paragraph) if _MARK in sentence)
+        for sentence in _SENTENCE_END.split(paragraph):
+            if _MARK in sentence and not _ATTACHED.search(sentence):
+                yield sentence
 
 
 def labelled_lines(sentence: str) -> str:

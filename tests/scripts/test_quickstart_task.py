@@ -1,4 +1,4 @@
-"""The quickstart's labelled task: names of code, as the authors of documentation marked them."""
+"""The quickstart's labelled task: names of code, as authors of documentation marked them."""
 
 import json
 from collections import Counter
@@ -10,10 +10,10 @@ from bertjax.tasks.tag_files import read_sentences
 from scripts.quickstart_report import tell_names
 from scripts.quickstart_task import DEV, TRAIN, labelled_lines, main, marked
 
-DOCUMENTATION = """Adds what is in the `values` along one axis.
+DOCUMENTATION = r"""Adds what is in the `values` along one axis.
 
     The result is a ``float64`` array, see :func:`~arrays.total` and :class:`Array` for that.
-    It is not the same as an array that was made by somebody else.
+    It is not the same as an array that was made by somebody else. This is the sum of a\ `vector`.
 
     >>> total(`values`)
     """
