@@ -1,6 +1,6 @@
 """Measures `bertjax predict` on files of different sizes: rows per second, and peak memory.
 
-    python scripts/benchmark/predict.py RUN --input test.tsv --rows 1000 10000 100000 [--json]
+    python scripts/benchmark/predict.py RUN --input test.tsv --rows 1000 10000 100000 [--json FILE]
 
 RUN is fine-tuned on a table; the rows of the input (.tsv, .csv or .jsonl) are repeated until there
 are enough. Every file is predicted by a process of its own, whose resident memory at its largest is
@@ -24,17 +24,15 @@ def main() -> None:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--input", required=True, type=Path, metavar="FILE")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there")
     parsed = parser.parse_args()
     found = []
-    if not parsed.json:
-        print("| rows | seconds | rows/s | peak memory |\n|---:|---:|---:|---:|", flush=True)
+    print("| rows | seconds | rows/s | peak memory |\n|---:|---:|---:|---:|", flush=True)
     for rows in parsed.rows:
         found.append(measure(parsed.run, parsed.input, rows))
-        if not parsed.json:
-            print(table_row(found[-1]), flush=True)
+        print(table_row(found[-1]), flush=True)
     if parsed.json:
-        print(json.dumps({"predict": found}))
+        Path(parsed.json).write_text(json.dumps(found, indent=1) + "\n")
 
 
 def table_row(own: dict[str, Any]) -> str:
