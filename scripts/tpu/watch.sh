@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pretrains to the end on slices that may be taken away: asks for one, installs, starts, looks every
-# minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint.
+# minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint. What
+# it says is wrong with the command ends this, as does a third crash.
 #
 #   scripts/tpu/watch.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 --spot \
 #       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base.py [--train.seed=1 ...]
@@ -14,8 +15,16 @@ read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
 
+crashes=0
+
 begin() {
     "$here/install.sh" && "$here/pretrain.sh" "${command[@]}"
+}
+
+give_up() {
+    on_workers 0 "bash bertjax/scripts/tpu/worker.sh log" || true
+    echo "${0##*/}: training failed; the last lines of its log are above" >&2
+    exit 1
 }
 
 look() {  # at a slice that is there
@@ -29,10 +38,11 @@ look() {  # at a slice that is there
     echo "$(date +%T) $NAME: $status"
     case $status in
         *finished) exit 0 ;;
-        *failed)
-            on_workers 0 "bash bertjax/scripts/tpu/worker.sh log" || true
-            echo "${0##*/}: training failed; the last lines of its log are above" >&2
-            exit 1
+        *failed) give_up ;;
+        *crashed)  # a host that breaks ends the training on all; so does a bug, again and again
+            crashes=$((crashes + 1))
+            [[ $crashes -lt 3 ]] || give_up
+            begin || echo "$(date +%T) $NAME: not started; trying again"
             ;;
         *absent | *stopped) begin || echo "$(date +%T) $NAME: not started; trying again" ;;
     esac
@@ -42,7 +52,12 @@ while :; do
     read_state
     case $STATE in
         ACTIVE | READY) look ;;
-        MISSING) "$here/create.sh" || echo "$(date +%T) $NAME: not created; trying again" ;;
+        MISSING)
+            "$here/create.sh" || {
+                [[ $? -ne 2 ]] || exit 2
+                echo "$(date +%T) $NAME: not created; trying again"
+            }
+            ;;
         FAILED | SUSPENDED | PREEMPTED | TERMINATED | STOPPED)
             echo "$(date +%T) $NAME: $STATE; asking for another"
             "$here/delete.sh" || true

@@ -3,7 +3,8 @@
 #
 #   worker.sh install
 #   worker.sh start gs://DATA gs://RUN CONFIG [--section.field=value ...]
-#   worker.sh status    prints: absent, running, finished, stopped (SIGTERM) or failed
+#   worker.sh status    prints: absent, running, finished, stopped (SIGTERM), failed (status 2: the
+#                       command is wrong) or crashed
 #   worker.sh log [N]   prints the last N lines
 #
 # Keeps ~/bertjax-run: log, exit (the exit status), lock (held while it runs) and data/.
@@ -57,7 +58,8 @@ status() {
         case $(<"$state/exit") in
             0) echo finished ;;
             143) echo stopped ;;
-            *) echo failed ;;
+            2) echo failed ;;
+            *) echo crashed ;;
         esac
     fi
 }

@@ -254,10 +254,18 @@ def test_watch_begins_again_after_a_preemption_and_ends_with_the_training(cloud)
     ]
 
 
-def test_watch_ends_with_the_log_of_a_training_that_failed(cloud):
+@pytest.mark.parametrize(("status", "starts"), [("failed", 0), ("crashed", 2)])
+def test_watch_ends_with_the_log_of_a_training_that_fails(cloud, status, starts):
     result, calls = cloud(
-        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=("ACTIVE",), statuses=("failed",)
+        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=("ACTIVE",), statuses=(status,)
     )
     assert result.returncode == 1
-    assert calls == ["describe", "status", "log"]
+    assert calls.count("start") == starts
+    assert calls[-2:] == ["status", "log"]
     assert "training failed" in result.stderr
+
+
+def test_watch_ends_where_no_slice_can_be_asked_for(cloud):
+    result, calls = cloud("watch.sh", "--topology=v5e:4x4x4", *TRAIN, states=("ERROR: NOT_FOUND",))
+    assert result.returncode == 2
+    assert calls == ["describe"]

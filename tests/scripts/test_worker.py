@@ -51,7 +51,9 @@ def wait_for(worker, status):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("code", "status"), [(0, "finished"), (143, "stopped"), (2, "failed")])
+@pytest.mark.parametrize(
+    ("code", "status"), [(0, "finished"), (143, "stopped"), (2, "failed"), (1, "crashed")]
+)
 def test_training_runs_detached_once_and_leaves_its_exit_status(worker, tmp_path, code, status):
     assert worker("status") == "absent\n"
     start = ("start", "gs://b/data", "gs://b/run", "configs/base.py", "--train.phases=[{}, {}]")
