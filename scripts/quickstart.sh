@@ -33,12 +33,24 @@ source "$root/scripts/environment.sh"
 (cd "$root" && prepare_environment)
 started=$SECONDS
 
+# refused STATUS FOLDER...: what an older version of this script made is of other phases or text.
+refused() {
+    local status=$1
+    shift
+    if [[ $status -eq 2 && -e $1 ]]; then
+        printf 'If an older version made it, remove it and start again: rm -rf%s\n' \
+            "$(printf ' %q' "$@")" >&2
+    fi
+    exit "$status"
+}
+
 echo "1. Text to token shards, with a vocabulary trained on them: $data"
-"$bertjax" prepare "${corpus[@]}" --vocab-size 8192 --validation 0.05 --output "$data"
+"$bertjax" prepare "${corpus[@]}" --vocab-size 8192 --validation 0.05 --output "$data" \
+    || refused $? "$data" "$run"
 
 echo "2. Pretraining configs/tiny.py with shorter phases: $run"
 "$bertjax" pretrain tiny --data "$data" --run "$run" \
-    --train.phases="$phases" --train.seed="${SEED:-0}"
+    --train.phases="$phases" --train.seed="${SEED:-0}" || refused $? "$run"
 
 echo "3. Evaluation of the last checkpoint on the validation split"
 "$bertjax" evaluate "$run" --data "$data"
