@@ -1,6 +1,7 @@
 """What a run writes about itself: `metrics.jsonl` and TensorBoard events, each step once."""
 
 import json
+import logging
 import math
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from bertjax.train import events
 from bertjax.train.run_folder import write_file
 
 FILE_NAME = "metrics.jsonl"
+_log = logging.getLogger(__name__)
 
 
 class MetricsLog:
@@ -24,7 +26,7 @@ class MetricsLog:
 
     def __init__(self, run: Any, last_step: int) -> None:
         """Opens the log of `run`, an epath.Path; what it says of steps beyond `last_step` goes."""
-        self._run = run
+        self._run, self._failed = run, False
         self._remote = "://" in str(run)
         self._folder = Path(tempfile.mkdtemp(prefix="bertjax-")) if self._remote else Path(run)
         lines = _kept_lines(_read(run / FILE_NAME), last_step)
@@ -47,11 +49,24 @@ class MetricsLog:
         self._events.write(events.scalars(step, time.time(), scalars))
         self._events.flush()
 
-    def upload(self) -> None:
-        """Copies both files to a remote run; a local run has them already."""
-        if self._remote:
+    def upload(self) -> bool:
+        """Copies both files to a remote run; a local run has them already.
+
+        Returns whether they are there now. A failure is warned of once: what was trained counts
+        for more, and the next upload brings everything.
+        """
+        if not self._remote:
+            return True
+        try:
             for name in (FILE_NAME, events.FILE_NAME):
                 write_file(self._run / name, (self._folder / name).read_bytes())
+        except Exception as error:  # each kind of storage has its own
+            if not self._failed:
+                _log.warning("%s; tried again at the next checkpoint, training goes on", error)
+            self._failed = True
+            return False
+        self._failed = False
+        return True
 
     def lines(self) -> list[dict[str, Any]]:
         """Everything written so far."""
@@ -59,11 +74,13 @@ class MetricsLog:
         return [json.loads(line) for line in text.splitlines()]
 
     def close(self) -> None:
-        """Uploads and closes; the local folder of a remote run goes."""
-        self.upload()
+        """Uploads and closes; the local folder of a remote run goes, unless nothing else has it."""
+        uploaded = self.upload()
         self._lines.close()
         self._events.close()
-        if self._remote:
+        if not uploaded:
+            _log.warning("the metrics since then are in %s; copy them to the run", self._folder)
+        elif self._remote:
             shutil.rmtree(self._folder)
 
 

@@ -89,6 +89,37 @@ def test_the_log_is_in_the_bucket_before_the_checkpoint_is(monkeypatch):
     assert known == {"10": list(range(1, 11)), "20": list(range(1, 21))}
 
 
+def test_metrics_that_cannot_be_uploaded_end_no_run_and_come_with_the_next_checkpoint(
+    bucket, monkeypatch, caplog
+):
+    def refusing(path, mode, open_=bucket.open):
+        if str(path).endswith("metrics.jsonl") and "w" in mode and len(refused) < 2:
+            refused.append(path)
+            raise ConnectionError("503 try again")
+        return open_(path, mode)
+
+    refused = []
+    log = MetricsLog(epath.Path(RUN), 0)
+    monkeypatch.setattr(bucket, "open", refusing)
+    log.write(1, {"loss": 3.0})
+    assert not log.upload()
+    assert not log.upload()
+    assert caplog.text.count("tried again at the next checkpoint") == 1
+    log.write(2, {"loss": 2.0})
+    log.close()
+    assert losses(RUN) == [(1, 3.0), (2, 2.0)]
+
+
+def test_metrics_that_never_reached_the_bucket_stay_here(bucket, caplog, tmp_path):
+    log = MetricsLog(epath.Path(RUN), 0)
+    log.write(1, {"loss": 3.0})
+    bucket.root.write_text("in the way")
+    log.close()
+    (left,) = (tmp_path / "temporary").iterdir()
+    assert f"the metrics since then are in {left}" in caplog.text
+    assert '"loss": 3.0' in (left / "metrics.jsonl").read_text()
+
+
 def test_nothing_local_is_left(tmp_path):
     train(RUN, 10)
     assert list((tmp_path / "temporary").iterdir()) == []
