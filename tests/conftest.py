@@ -27,11 +27,20 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory):
-    """A folder with `data` and `run`; see small_run.py."""
-    from tests.small_run import make_small_run
+def data(tmp_path_factory):
+    """A DATA folder of 80 documents."""
+    from tests.small_run import make_data
 
-    return make_small_run(tmp_path_factory.mktemp("small"))
+    return make_data(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def small_run(data):
+    """A folder with `data` and `run`, of two layers and four steps; see small_run.py."""
+    from tests.small_run import train
+
+    train(data, data.parent / "run")
+    return data.parent
 
 
 def pytest_sessionfinish(session):

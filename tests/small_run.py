@@ -22,9 +22,13 @@ OPTIONS = (  # the model again, for the command line
 )
 
 
-def make_small_run(folder: Path) -> Path:
-    """Writes `data` and `run` into the folder."""
+def make_data(folder: Path) -> Path:
+    """Writes a corpus and `data` into the folder; returns `data`."""
     corpus = write_corpus(folder / "text.txt", made_up_documents(80))
     prepare(small_settings(corpus, folder / "data"), silent)
-    pretrain(CONFIG, folder / "data", folder / "run")
-    return folder
+    return folder / "data"
+
+
+def train(data: Path, run: Path) -> None:
+    """Trains on it."""
+    pretrain(CONFIG, data, run)

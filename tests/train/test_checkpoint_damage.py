@@ -127,7 +127,7 @@ def two_steps(tmp_path_factory):
 
 @pytest.mark.slow
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_no_flipped_byte_anywhere_gives_a_wrong_state(two_steps, tmp_path, which, position):
