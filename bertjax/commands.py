@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bertjax.api import Bert
     from bertjax.train.initial import InitialWeights
 
 
@@ -42,6 +43,7 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
+    from bertjax.train.together import ending_together
 
     def initial() -> "InitialWeights":
         from bertjax.api import load_pretrained
@@ -49,7 +51,8 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
         return load_pretrained(parsed.init).weights
 
     join_processes()
-    pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
+    with ending_together():
+        pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
 
 
 def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
@@ -62,9 +65,9 @@ def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.tasks.finetune import finetune
     from bertjax.tasks.report_table import report_text
     from bertjax.tasks.seeds import finetune_seeds
-    from bertjax.train.processes import join_processes
+    from bertjax.train.processes import require_one_process
 
-    join_processes()
+    require_one_process(parsed.command)
     pretrained = load_pretrained(parsed.init, parsed.scratch)
     files = (Path(parsed.train), Path(parsed.dev), parsed.folder)
     if parsed.seeds is None:
@@ -76,11 +79,10 @@ def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
 def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
     """Writes what a fine-tuned model makes of a file."""
-    from bertjax.api import load
     from bertjax.files import check_output
 
     check_output(Path(parsed.input), Path(parsed.output), "a.jsonl")  # before the weights are read
-    bert = load(parsed.run_folder)
+    bert = _load(parsed, parsed.run_folder)
     found = bert.predict(parsed.input, parsed.output)
     _tell_source(parsed.run_folder, bert.source)
     _print_figures(found, parsed.json)
@@ -88,12 +90,11 @@ def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
     """Prints a checkpoint's figures."""
-    from bertjax.api import load
     from bertjax.files import require_local
 
     for option in ("data", "corpus"):  # told before the weights are read
         require_local(f"--{option}", getattr(parsed, option) or "")
-    bert = load(parsed.checkpoint)
+    bert = _load(parsed, parsed.checkpoint)
     figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
     _tell_source(parsed.checkpoint, bert.source)
     _print_figures(figures, parsed.json)
@@ -101,12 +102,11 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_embed(parsed: argparse.Namespace, _: list[str]) -> None:
     """Writes the embeddings of a file's lines and prints how fast that was."""
-    from bertjax.api import load
     from bertjax.tasks.embedding_file import check_files, embed_file
 
     source, output = Path(parsed.input), Path(parsed.output)
     lines = check_files(source, output)  # told before the weights are read
-    bert = load(parsed.checkpoint)
+    bert = _load(parsed, parsed.checkpoint)
     settings = bert.embedding_settings(parsed.pooling)
     figures = embed_file(bert.params, bert.config, bert.tokenizer, source, output, settings, lines)
     _tell_source(parsed.checkpoint, bert.source)
@@ -115,9 +115,7 @@ def run_embed(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
     """Prints the candidates for every mask."""
-    from bertjax.api import load
-
-    bert = load(parsed.checkpoint)
+    bert = _load(parsed, parsed.checkpoint)
     masks = bert.fill_mask(parsed.text, top_k=parsed.top_k)
     _tell_source(parsed.checkpoint, bert.source)
     if parsed.json:
@@ -131,11 +129,11 @@ def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_convert(parsed: argparse.Namespace, _: list[str]) -> None:
     """Writes a checkpoint in another format."""
-    from bertjax.api import convert, load
+    from bertjax.api import convert
     from bertjax.interop.destination import check_destination
 
     check_destination(parsed.destination)  # told before the weights are read
-    bert = load(parsed.checkpoint)
+    bert = _load(parsed, parsed.checkpoint)
     convert(bert, parsed.destination, parsed.to)
     _tell_source(parsed.checkpoint, bert.source)
     print(f"wrote {parsed.destination}")
@@ -148,6 +146,15 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
     figures = plan(load_config(parsed.config, overrides))
     _print_figures(figures, parsed.json)
+
+
+def _load(parsed: argparse.Namespace, checkpoint: str) -> "Bert":
+    """Opens a checkpoint for a command that runs in one process."""
+    from bertjax.api import load
+    from bertjax.train.processes import require_one_process
+
+    require_one_process(parsed.command)
+    return load(checkpoint)
 
 
 def _tell_source(path: str, source: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from etils import epath
 
 
+LOCK = ".lock"
 _HOST = socket.gethostname()  # a process is known by its number on its own machine alone
 
 
@@ -113,7 +114,7 @@ def held(folder: Path, told: str) -> Iterator[None]:
     """While entered, no other process can hold `folder`.
 
     It is made if missing, and removed if nothing was left in it. The lock is the operating
-    system's, on the file `.lock` in it: it ends with this process, however that ends. A file system
+    system's, on the file `LOCK` in it: it ends with this process, however that ends. A file system
     without locks is used without.
 
     Args:
@@ -123,7 +124,7 @@ def held(folder: Path, told: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
-    file = folder / ".lock"
+    file = folder / LOCK
     descriptor = _lock(file, told)
     try:
         yield

@@ -1,8 +1,9 @@
 """Batches as a pure function of (documents, settings, seed, step).
 
 Which window and which row a step needs is arithmetic (see `bertjax.data.windows`), so any step can
-be asked for at once and the position in the data is the step number alone. Hosts take their slice
-of the global batch last: what a step holds is the same for any number of hosts.
+be asked for at once and the position in the data is the step number alone. Hosts take their rows
+of the global batch last, and read nothing else: what a step holds is the same for any number of
+hosts.
 
 A phase of training with its own length or batch size has its own `batches`, with the seed
 `fold_in(seed, number of the phase)` and steps counted from the phase's start.
@@ -25,7 +26,6 @@ from bertjax.data.windows import (
     epoch_stream,
     rows_per_window,
 )
-from bertjax.errors import UserError
 
 _LANE_ROWS = 512  # from twice as many rows on, a batch is read from several windows at once
 _PREFETCHED_TOKENS = 1 << 20  # half a window: the next one is drawn before it is needed
@@ -52,6 +52,7 @@ class Batches(Sequence[Batch]):
         seed: int,
         slots: np.ndarray,
     ) -> None:
+        """`slots`: which rows of each batch are this host's, int64 [rows]."""
         self.length = data.length
         self.rows = len(slots)
         self._documents, self._special_ids, self._data = documents, special_ids, data
@@ -151,8 +152,7 @@ def batches(
     data: DataConfig,
     batch_size: int,
     seed: int,
-    host: int = 0,
-    num_hosts: int = 1,
+    slots: np.ndarray | None = None,
 ) -> Batches:
     """The training batches of one host, epoch after epoch, pairs drawn afresh in each.
 
@@ -162,13 +162,12 @@ def batches(
         data: settings.
         batch_size: rows over all hosts.
         seed: the same seed gives the same batches.
-        host: which slice of each batch this is.
-        num_hosts: how many slices there are.
+        slots: which rows of each batch are this host's, int64 [rows]; None: all.
 
     Raises:
-        UserError: too few documents, or a batch that the hosts cannot share evenly.
+        UserError: too few documents.
     """
-    slots = _host_slots(batch_size, host, num_hosts)
+    slots = np.arange(batch_size) if slots is None else slots
     return Batches(documents, special_ids, data, batch_size, seed, slots)
 
 
@@ -177,8 +176,7 @@ def validation_batches(
     special_ids: SpecialIds,
     data: DataConfig,
     batch_size: int,
-    host: int = 0,
-    num_hosts: int = 1,
+    slots: np.ndarray | None = None,
     max_batches: int | None = None,
 ) -> ValidationBatches:
     """Every pair of one fixed drawing exactly once; the last batch is filled up with empty rows.
@@ -188,14 +186,13 @@ def validation_batches(
         special_ids: as for `batches`.
         data: settings.
         batch_size: rows over all hosts.
-        host: which slice of each batch this is.
-        num_hosts: how many slices there are.
+        slots: as for `batches`.
         max_batches: stop after so many.
 
     Raises:
-        UserError: too few documents, or a batch that the hosts cannot share evenly.
+        UserError: too few documents.
     """
-    slots = _host_slots(batch_size, host, num_hosts)
+    slots = np.arange(batch_size) if slots is None else slots
     count = count_windows(documents.token_counts, data.pairs)
     stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
     windows: list[Window] = []
@@ -236,16 +233,6 @@ def _assemble(
             part = {name: array[start:stop] for name, array in batch.items()}
             fill_rows(part, window(int(windows[start])), rows[start:stop], special_ids)
     return batch
-
-
-def _host_slots(batch_size: int, host: int, num_hosts: int) -> np.ndarray:
-    """The rows of the global batch that are this host's: int64 [batch_size / num_hosts]."""
-    if batch_size < 1 or batch_size % num_hosts:
-        raise UserError(
-            f"train.batch_size={batch_size} cannot be shared evenly by {num_hosts} hosts"
-        )
-    rows = batch_size // num_hosts
-    return np.arange(host * rows, (host + 1) * rows)
 
 
 def _count_lanes(batch_size: int) -> int:

@@ -24,7 +24,7 @@ _SAMPLED_BATCHES = 100  # tell how the number of rows varies
 
 
 class ExampleBatches:
-    """Batches of `batch_size` examples by step; this process's rows of them.
+    """Batches of `batch_size` examples by step.
 
     Every example comes once an epoch; a batch may hold the end of one epoch and the start of the
     next. Examples are packed into rows, so the number of rows differs from batch to batch.
@@ -46,7 +46,7 @@ class ExampleBatches:
     def __call__(self, step: int) -> Batch:
         """The batch of one step, a pure function of the examples, the seed and the step."""
         chosen = [self._examples[number] for number in self._chosen(step)]
-        return own_rows(pack_examples(chosen, self.length, self._pad_id, self._rows_multiple))
+        return pack_examples(chosen, self.length, self._pad_id, self._rows_multiple)
 
     def _rows_per_shard(self, lengths: np.ndarray, shards: int) -> int:
         """What the rows of a shard are rounded up to, so that few numbers of rows are left."""
@@ -75,10 +75,3 @@ class ExampleBatches:
 def steps_of(epochs: float, examples: int, batch_size: int) -> int:
     """The steps in which every example comes `epochs` times, rounded up."""
     return math.ceil(epochs * examples / batch_size)
-
-
-def own_rows(batch: Batch) -> Batch:
-    """This process's block of a batch whose rows the processes divide."""
-    rows = len(batch["pair_ids"]) // jax.process_count()
-    first = rows * jax.process_index()
-    return {name: array[first : first + rows] for name, array in batch.items()}

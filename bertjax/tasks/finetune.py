@@ -31,7 +31,6 @@ from bertjax.train.initial import InitialWeights, complete_params, record_source
 from bertjax.train.loop import fit
 from bertjax.train.mesh import make_mesh, replicated
 from bertjax.train.pretrain import save_tokenizer, use_compilation_cache
-from bertjax.train.processes import join_processes
 from bertjax.train.run_folder import hold_run, open_run, write_config, write_file
 
 if TYPE_CHECKING:
@@ -99,7 +98,6 @@ def finetune(
         UserError: config, files, checkpoint and run do not fit together.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
-    join_processes()
     folder = located(run, "run folder")
     config = with_model(config, pretrained.weights.config)
     validate(with_steps(config, 1))  # before anything is read
@@ -116,8 +114,7 @@ def finetune(
         predictor = Predictor(task, config, pretrained.tokenizer.pad_id, labelled=True)
         job = _Job(config, pretrained, task, training, held_out, folder, predictor)
         report = _report(job, _fit(job, examples))
-        if jax.process_index() == 0:
-            write_report(folder, report)
+        write_report(folder, report)
     return report
 
 
@@ -240,5 +237,4 @@ def _without_other_heads(weights: InitialWeights, labels: tuple[str, ...]) -> In
 
 
 def _tell(line: str) -> None:
-    if jax.process_index() == 0:
-        print(f"bertjax: {line}", file=sys.stderr)
+    print(f"bertjax: {line}", file=sys.stderr)

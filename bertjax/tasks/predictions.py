@@ -10,7 +10,6 @@ import numpy as np
 
 from bertjax.config import Config
 from bertjax.data.examples import Batch, Example, pack_examples, unpack
-from bertjax.tasks.example_batches import own_rows
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import compute_dtype, task_logits
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch, replicated
@@ -76,8 +75,7 @@ class Predictor:
         """Each example's logits by name, and the sums and counts over all."""
         packed, rows = self._packed(examples)
         found = [
-            self._step(params, put_batch(own_rows(part), self._sharding))
-            for part in _slices(packed, rows)
+            self._step(params, put_batch(part, self._sharding)) for part in _slices(packed, rows)
         ]
         parts = jax.device_get(found)
         logits = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}

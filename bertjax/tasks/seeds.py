@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 from etils import epath
 
 from bertjax.config import Config
@@ -45,10 +44,9 @@ def finetune_seeds(
     metric = config.task.metric if config.task else ""
     best = max(reports, key=lambda seed: _at_least(reports[seed]["figures"][metric]))
     report = reports[best] | {"seed": best} | _spread(reports)
-    if jax.process_index() == 0:
-        (folder / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
-        _copy(folder / _SEEDS / str(best), folder)
-        write_report(folder, report)
+    (folder / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
+    _copy(folder / _SEEDS / str(best), folder)
+    write_report(folder, report)
     return report
 
 

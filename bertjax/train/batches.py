@@ -16,7 +16,7 @@ from bertjax.data import loader
 from bertjax.data.random_bits import fold_in
 from bertjax.data.rows import SpecialIds
 from bertjax.data.shards import open_split
-from bertjax.train.mesh import put_batch
+from bertjax.train.mesh import batch_sharding, make_mesh, own_rows, put_batch
 
 Batch = dict[str, np.ndarray]
 VALIDATION_POSITIONS = 1 << 20  # puts the standard error of the loss below 0.01
@@ -61,8 +61,7 @@ class TrainingBatches:
             dataclasses.replace(config.data, length=phase.length),
             phase.batch_size,
             fold_in(config.train.seed, number),
-            jax.process_index(),
-            jax.process_count(),
+            own_rows(batch_sharding(make_mesh(config.mesh)), phase.batch_size),
         )
 
 
@@ -113,7 +112,6 @@ class PlacedValidation(Sequence[dict[str, jax.Array]]):
             self._special_ids,
             self._config.data,
             batch_size,
-            jax.process_index(),
-            jax.process_count(),
+            own_rows(self._sharding, batch_size),
             most and max(most // (batch_size * self._config.data.length), 1),
         )

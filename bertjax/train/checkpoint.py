@@ -20,6 +20,7 @@ from bertjax.train import storage
 from bertjax.train.digest import digest_arrays
 from bertjax.train.record import (
     Record,
+    SavedArray,
     abstract_params,
     check_digests,
     check_shapes,
@@ -29,6 +30,7 @@ from bertjax.train.record import (
     read_record,
 )
 from bertjax.train.storage import DamagedError, Writing
+from bertjax.train.together import all_agree, steps_of_first
 
 _log = logging.getLogger(__name__)
 
@@ -174,10 +176,10 @@ class Checkpoints:
         """
         self.wait()
         skipped = []
-        for step in reversed(list_steps(self._folder)):
+        for step in reversed(steps_of_first(list_steps(self._folder))):
             try:
-                record = read_record(self._step_folder(step))
-                state = _load(self._step_folder(step), record, abstract_state)
+                record, state = _read_together(self._step_folder(step), abstract_state)
+                check_digests(_saved(record, abstract_state), state)
             except DamagedError as damage:
                 skipped.append(f"{step}: {damage}")
                 self._records.pop(step, None)
@@ -219,7 +221,9 @@ def load_params(path: str | Path | epath.Path, best: bool = False) -> tuple[dict
     for candidate in sorted(candidates, key=_criterion) if best else candidates:
         try:
             record = read_record(candidate)
-            state = _load(candidate, record, {"params": abstract_params(record)})
+            abstract = {"params": abstract_params(record)}
+            state = _read(candidate, record, abstract)
+            check_digests(_saved(record, abstract), state)
         except DamagedError as damage:
             skipped.append(f"{candidate.name}: {damage}")
             continue
@@ -253,25 +257,47 @@ def _candidates(folder: epath.Path) -> list[epath.Path]:
     return [folder / str(step) for step in reversed(list_steps(folder))]
 
 
-def _load(folder: epath.Path, record: Record, abstract_state: dict[str, Any]) -> dict[str, Any]:
-    """Reads a checkpoint, or its params alone if `abstract_state` has nothing else.
+def _read_together(
+    folder: epath.Path, abstract_state: dict[str, Any]
+) -> tuple[Record, dict[str, Any]]:
+    """Reads a checkpoint, each process its part of it; what one cannot read, none has read.
 
     Raises:
-        DamagedError: it cannot be read or is not what was saved.
+        DamagedError, UserError: as `_read`.
+    """
+    try:
+        record = read_record(folder)
+        state = _read(folder, record, abstract_state)
+    except DamagedError:
+        all_agree(False)
+        raise
+    if not all_agree(True):
+        raise DamagedError("another process cannot read it")
+    return record, state
+
+
+def _read(folder: epath.Path, record: Record, abstract_state: dict[str, Any]) -> dict[str, Any]:
+    """Reads a checkpoint, or its params alone if `abstract_state` has nothing else.
+
+    Whether its digests are right is still to be checked.
+
+    Raises:
+        DamagedError: it cannot be read.
         UserError: it is of other arrays than `abstract_state`.
     """
-    parts = _parts(abstract_state)
-    weights_only = "training" not in parts
-    saved = {
+    check_shapes(folder, _saved(record, abstract_state), abstract_state)
+    loaded = storage.read(folder, _parts(abstract_state))
+    return {"params": loaded["params"], **loaded.get("training", {})}
+
+
+def _saved(record: Record, abstract_state: dict[str, Any]) -> dict[str, SavedArray]:
+    """What is recorded about the arrays that `_read` reads."""
+    weights_only = "training" not in _parts(abstract_state)
+    return {
         name: array
         for name, array in record.arrays.items()
         if name.startswith("params/") or not weights_only
     }
-    check_shapes(folder, saved, abstract_state)
-    loaded = storage.read(folder, parts)
-    state = {"params": loaded["params"], **loaded.get("training", {})}
-    check_digests(saved, state)
-    return state
 
 
 def _parts(state: dict[str, Any]) -> dict[str, Any]:

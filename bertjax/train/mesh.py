@@ -4,6 +4,7 @@ Sharding is data: a parameter names its axes ("vocab", "embed", ...), one table 
 mesh axis each name is split over, and everything else follows.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,10 +125,30 @@ def optimizer_shardings(
     )
 
 
+def own_rows(sharding: NamedSharding, rows: int) -> np.ndarray:
+    """Which rows of a batch the devices of this process hold, in order: int64 [own rows].
+
+    Where a tensor group spans processes, each of them holds its rows whole.
+    """
+    blocks = sharding.addressable_devices_indices_map((rows,)).values()
+    return np.unique(np.concatenate([np.arange(rows)[block] for block in blocks]))
+
+
 def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
-    """Starts moving a batch to the devices; each process gives its own block of the rows."""
+    """Starts moving a batch to the devices; each process gives its `own_rows`."""
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()
-    }
+    blocks = math.prod(sharding.mesh.shape[axis] for axis in BATCH_AXES)
+    own = own_rows(sharding, blocks)
+
+    def place(rows: np.ndarray) -> jax.Array:
+        size = len(rows) // len(own)
+
+        def block(index: tuple[slice, ...]) -> np.ndarray:
+            first = np.searchsorted(own, (index[0].start or 0) // size) * size
+            return rows[first : first + size]
+
+        shape = (blocks * size, *rows.shape[1:])
+        return jax.make_array_from_callback(shape, sharding, block)
+
+    return {name: place(rows) for name, rows in batch.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from bertjax.config import Config, validate
+from bertjax.config import Config, to_json, validate
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
 from bertjax.files import located
@@ -34,6 +34,7 @@ from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
 from bertjax.train.record import list_steps
 from bertjax.train.run_folder import hold_run, open_run, write_file
+from bertjax.train.together import same_everywhere
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -78,6 +79,8 @@ def pretrain(
     validate_batches(config, make_mesh(config.mesh).size)
     with hold_run(run):
         config, changes = open_run(run, config)
+        if not same_everywhere([to_json(config), manifest["digest"], initial is not None]):
+            raise UserError("the processes of this run differ in their config, --data or --init")
         for change in changes:
             _tell(f"{change}, otherwise as the run was started")
         return _train(config, data, run, initial, manifest, tokenizer)

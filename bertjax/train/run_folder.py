@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from bertjax.config import (
     with_steps,
 )
 from bertjax.errors import UserError
-from bertjax.files import held, write_whole
+from bertjax.files import LOCK, held, write_whole
+from bertjax.train.together import all_agree
 
 FILE_NAME = "config.json"
+_SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = (
     "train.steps",
     "train.epochs",
@@ -60,15 +64,36 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     return _continue(run, old, config)
 
 
-def hold_run(run: str | os.PathLike[str]) -> contextlib.AbstractContextManager[None]:
-    """While entered, no other process trains in a local run; a bucket knows no locks.
+@contextlib.contextmanager
+def hold_run(run: str | os.PathLike[str]) -> Iterator[None]:
+    """While entered, nobody else trains in a local run; a bucket knows no locks.
+
+    The first process of a run on several hosts holds it for all of them.
 
     Raises:
-        UserError: one does already, or the folder cannot be written.
+        UserError: somebody does already, the folder cannot be written, or is not the same folder on
+            every host.
     """
-    if "://" in str(run) or jax.process_index() > 0:
-        return contextlib.nullcontext()
-    return held(Path(run), str(run))
+    if "://" in str(run):
+        yield
+        return
+    first = jax.process_index() == 0
+    with held(Path(run), str(run)) if first else contextlib.nullcontext():
+        _require_shared(Path(run))
+        yield
+
+
+def _require_shared(run: Path) -> None:
+    """Every process must see the lock that the first one holds: raises UserError."""
+    all_agree(True)  # it is there now
+    until = time.monotonic() + _SHOWS_WITHIN
+    while not (run / LOCK).exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    if not all_agree((run / LOCK).exists()):
+        raise UserError(
+            f"{run}: not every host sees what the first one writes there; give --run a folder that "
+            "they share, or gs://BUCKET/FOLDER"
+        )
 
 
 def write_config(run: Any, config: Config) -> None:

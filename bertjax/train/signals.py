@@ -1,5 +1,6 @@
 """Stopping cleanly: SIGTERM or SIGINT lets the step finish, then the loop saves and leaves."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -19,8 +20,9 @@ class StopRequest:
 
     def __enter__(self) -> Self:
         # With several processes jax's own service hears SIGTERM and agrees on a common step.
-        if not jax.distributed.is_initialized() and _in_main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+        joined = jax.distributed.is_initialized()
+        if _in_main_thread():
+            for number in (signal.SIGINT,) if joined else (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 
@@ -43,6 +45,8 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._received = True
+        if jax.distributed.is_initialized():
+            os.kill(os.getpid(), signal.SIGTERM)
         self._restore()
 
     def _restore(self) -> None:

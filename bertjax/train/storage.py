@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
@@ -52,12 +53,17 @@ def write(folder: epath.Path, trees: dict[str, Any], metadata: dict[str, Any]) -
 def read(folder: epath.Path, abstract: dict[str, Any]) -> dict[str, Any]:
     """Reads the named pytrees into the shapes, dtypes and shardings of `abstract`.
 
+    Each process reads for itself what its devices hold, and waits for no other.
+
     Raises:
         DamagedError: it fails for any reason but this machine's memory.
     """
     with _silent_coroutines():
         try:
-            with _context():
+            context = _context()
+            context.multiprocessing.primary_host = jax.process_index()
+            context.multiprocessing.active_processes = {jax.process_index()}
+            with context:
                 return ocp.load_checkpointables(folder, abstract)
         except Exception as error:
             if any("RESOURCE_EXHAUSTED" in str(cause) for cause in _causes(error)):

@@ -90,14 +90,38 @@ def test_segments_are_runs_of_the_corpus(pairs, packing):
 def test_any_number_of_hosts_gives_the_same_batches(batch_size):
     whole = batches(DOCUMENTS, SPECIAL, DATA, batch_size, seed=3)
     for num_hosts in 2, 4:
-        hosts = [
-            batches(DOCUMENTS, SPECIAL, DATA, batch_size, 3, host, num_hosts)
-            for host in range(num_hosts)
-        ]
+        slots = np.split(np.arange(batch_size), num_hosts)
+        hosts = [batches(DOCUMENTS, SPECIAL, DATA, batch_size, 3, own) for own in slots]
         for step in 0, 1, 60:
             parts = [host[step] for host in hosts]
             joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             assert_same(joined, whole[step])
+
+
+class Reading:
+    """Documents that note which of them were read."""
+
+    def __init__(self, documents):
+        self.token_counts, self.read_so_far = documents.token_counts, set()
+        self._documents = documents
+
+    def read(self, numbers):
+        self.read_so_far.update(numbers)
+        return self._documents.read(numbers)
+
+
+def test_hosts_read_documents_of_their_own(monkeypatch):
+    monkeypatch.setattr(windows_module, "WINDOW_TOKENS", 4000)
+    read = []
+    for slots in np.arange(1024), np.arange(512), np.arange(512, 1024):
+        documents = Reading(random_corpus(1000, seed=0))
+        host = batches(documents, SPECIAL, DATA, 1024, 3, slots)
+        documents.read_so_far.clear()  # of finding out how many rows a window gives
+        assert len(host[0]["token_ids"]) == len(slots)
+        read.append(documents.read_so_far)
+    borders = read[1] & read[2]  # a document at the border of two windows is read for both
+    assert len(borders) < 0.1 * min(len(read[1]), len(read[2]))
+    assert read[0] == read[1] | read[2]
 
 
 @pytest.mark.usefixtures("small_windows")
@@ -158,7 +182,7 @@ def test_the_last_validation_batch_is_filled_up_with_empty_rows():
 def test_validation_can_be_capped_and_shared_by_hosts():
     whole = validation_batches(DOCUMENTS, SPECIAL, DATA, 8)
     capped = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, max_batches=3)
-    host = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, host=1, num_hosts=2)
+    host = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, np.arange(4, 8))
     assert len(capped) == 3 < len(whole) == len(host)
     assert_same(capped[2], whole[2])
     assert_same(host[2], {name: array[4:] for name, array in whole[2].items()})
@@ -208,11 +232,6 @@ def test_tiny_and_lopsided_corpora_give_batches(corpus, pairs):
     training = batches(numbered_documents(corpus), SPECIAL, data, 4, seed=0)
     assert len(list(pairs_in(training[0]))) >= 4
     assert len(list(pairs_in(training[10_000]))) >= 4
-
-
-def test_a_batch_that_hosts_cannot_share_evenly_is_refused():
-    with pytest.raises(UserError, match=r"train\.batch_size=6 cannot be shared evenly by 4 hosts"):
-        batches(DOCUMENTS, SPECIAL, DATA, 6, seed=0, num_hosts=4)
 
 
 def test_a_single_document_is_refused_for_next_sentence_pairs():
