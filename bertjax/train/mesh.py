@@ -144,7 +144,8 @@ def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str
     def place(rows: np.ndarray) -> jax.Array:
         size = len(rows) // len(own)
 
-        def block(index: tuple[slice, ...]) -> np.ndarray:
+        def block(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
             first = np.searchsorted(own, (index[0].start or 0) // size) * size
             return rows[first : first + size]
 

@@ -69,7 +69,7 @@ def _of_launcher() -> int:
 
 def _on_tpu() -> bool:
     """Whether jax is to use a TPU: it says so itself where it finds one."""
-    return "tpu" in (jax.config.jax_platforms or "")
+    return "tpu" in (jax.config.values["jax_platforms"] or "")
 
 
 def _explicit() -> dict[str, str | int]:
