@@ -1,6 +1,7 @@
 """The learning rate as a function of the step, and AdamW and LAMB with BERT's weight-decay mask."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,23 +82,71 @@ def _decay(optimizer: OptimizerConfig, step: jax.Array, warmup: int, last: int) 
             return jnp.float32(1)
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
     """Clipping by the global norm, then AdamW or LAMB, at a learning rate of 1.
+
+    `update` takes a bool scalar `finite` besides: where it is false the state stays as it was, and
+    what comes out must not be used.
 
     The step multiplies the update by `learning_rate(config)(step)` itself, so that the rate depends
     on the step alone and not on a counter inside the optimizer state. AdamW is that of Loshchilov &
     Hutter 2019 with bias correction.
     """
     direction = [
-        optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
+        _adam(config),
         optax.add_decayed_weights(config.weight_decay, mask=weight_decay_mask),
     ]
     if config.name == "lamb":
         direction.append(_by_trust_ratio())
-    parts = [optax.clip_by_global_norm(config.clip_norm), optax.chain(*direction, optax.scale(-1))]
+    parts = [_clip(config.clip_norm), optax.chain(*direction, optax.scale(-1))]
     if config.layer_decay < 1 or config.frozen_layers:
         parts.append(optax.stateless(lambda updates, _: _by_layer(updates, config)))
-    return optax.chain(*parts)
+    return optax.with_extra_args_support(optax.chain(*parts))
+
+
+def _clip(most: float) -> optax.GradientTransformation:
+    """Gradients of at most this global norm; by one factor, which fuses into what uses them."""
+
+    def clip(gradients: Any, _: Any) -> Any:
+        factor = jnp.minimum(1.0, most / optax.tree.norm(gradients))
+        return jax.tree.map(lambda gradient: factor * gradient, gradients)
+
+    return optax.stateless(clip)
+
+
+def _adam(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
+    """Adam's direction and state (Kingma & Ba 2015, Algorithm 1), in few passes over memory.
+
+    On a CPU the new moments are finished before the direction is taken from them. XLA would compute
+    them once more for it instead, out of copies of the old ones.
+    """
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, finite: Any = True, **others: Any
+    ) -> tuple[Any, Any]:
+        del params, others
+
+        def moment(old: jax.Array, gradient: jax.Array, beta: float, order: int) -> jax.Array:
+            return jnp.where(finite, beta * old + (1 - beta) * gradient**order, old)
+
+        first = jax.tree.map(lambda m, g: moment(m, g, config.beta1, 1), state.mu, updates)
+        second = jax.tree.map(lambda v, g: moment(v, g, config.beta2, 2), state.nu, updates)
+        first, second = jax.lax.platform_dependent(
+            (first, second), cpu=jax.lax.optimization_barrier, default=lambda moments: moments
+        )
+        count = state.count + jnp.asarray(finite, jnp.int32)
+        seen, seen_squares = _seen(config.beta1, count), _seen(config.beta2, count)
+        direction = jax.tree.map(
+            lambda m, v: m / seen / (jnp.sqrt(v / seen_squares) + config.epsilon), first, second
+        )
+        return direction, optax.ScaleByAdamState(count, first, second)
+
+    return optax.GradientTransformationExtraArgs(optax.scale_by_adam().init, update)
+
+
+def _seen(beta: float, count: jax.Array) -> jax.Array:
+    """1 - beta**count: the weight of all gradients so far; a power in float32 is too coarse."""
+    return -jnp.expm1(count * (math.log(beta) if beta else -math.inf))
 
 
 def _by_trust_ratio() -> optax.GradientTransformation:

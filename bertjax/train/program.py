@@ -31,7 +31,7 @@ class Program:
     """
 
     mesh: Mesh
-    optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformationExtraArgs
     state: State
     shardings: State
     step: Callable[[State, dict[str, jax.Array], jax.Array], tuple[State, Figures]]

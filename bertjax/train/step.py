@@ -29,7 +29,7 @@ class Gradients(NamedTuple):
 
 def make_train_step(
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     rate: Callable[[jax.Array], jax.Array],
     accumulation: int,
     mesh: Mesh,
@@ -139,17 +139,16 @@ def guarded_update(
     state: State,
     found: Any,
     finite: jax.Array,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     rate: jax.Array,
 ) -> State:
     """The next state; if loss or gradients are not finite only its counters change."""
     params, moments = state["params"], state["optimizer"]
-    updates, new_moments = optimizer.update(found, moments, params)
+    updates, moments = optimizer.update(found, moments, params, finite=finite)
     new_params = optax.apply_updates(params, jax.tree.map(lambda update: rate * update, updates))
-    keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
     return {
-        "params": keep(new_params, params),
-        "optimizer": keep(new_moments, moments),
+        "params": jax.tree.map(lambda n, o: jnp.where(finite, n, o), new_params, params),
+        "optimizer": moments,
         "step": state["step"] + 1,
         "skipped_steps": state["skipped_steps"] + ~finite,
         "skipped_in_a_row": jnp.where(finite, 0, state["skipped_in_a_row"] + 1),
