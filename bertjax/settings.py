@@ -25,6 +25,7 @@ class ModelConfig:
     attention_dropout: float | None = None  # of attention probabilities; None: as `dropout`
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
+    attention: Literal["auto", "plain", "fused"] = "auto"  # fused: the TPU kernel (slow elsewhere)
     remat: bool = False  # recompute each layer in the backward pass: less memory, a quarter slower
     labels: tuple[str, ...] = ()  # what the outputs of a classification or tagging head stand for
 
@@ -184,6 +185,12 @@ def validate(config: Config) -> None:
         raise UserError(
             f"model.hidden_size={model.hidden_size} is not divisible by "
             f"model.num_heads={model.num_heads}"
+        )
+    head_dim, tensor = model.hidden_size // model.num_heads, max(config.mesh.tensor, 1)
+    if model.attention == "fused" and (128 % head_dim or model.hidden_size % (128 * tensor)):
+        raise UserError(
+            f"model.attention=fused: heads of {head_dim} in model.hidden_size={model.hidden_size} "
+            f"over mesh.tensor={tensor} do not fill groups of 128; leave it out"
         )
     if data.pairs != "none" and model.num_segments < 2:
         raise UserError(f"model.num_segments={model.num_segments}: data.pairs={data.pairs} needs 2")

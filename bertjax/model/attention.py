@@ -1,15 +1,20 @@
 """Multi-head self-attention (Vaswani et al. 2017, section 3.2), kept within each packed pair."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import AbstractMesh, PartitionSpec
 
 from bertjax.config import ModelConfig
-from bertjax.model.dropout import Dropout
+from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
 
 _MASKED = -1e30  # finite, so that no row of scores can become not-a-number
+_LONGEST_FUSED = 1024  # in float32 2048 is more than the on-chip memory of a v4 holds
+_HEADS_AXIS = "tensor"  # the mesh axis that heads are split over; rows are split over the others
 
 
 def attend(
@@ -61,24 +66,109 @@ def _softmax_backward(probabilities: jax.Array, gradient: jax.Array) -> tuple[ja
 _softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
+def attention_path(setting: str, platform: str, length: int, lanes: int, head_dim: int) -> str:
+    """Which of the two implementations runs: "plain" (`attend`) or "fused" (attention_kernel.py).
+
+    Fused on a TPU from 256 positions on: at 128 XLA's own fusions are as fast, by the compiler's
+    estimate. Elsewhere plain: cuDNN's attention has neither dropout nor pair ids.
+
+    Args:
+        setting: `model.attention`.
+        platform: what is compiled for: "cpu", "gpu" or "tpu".
+        length: positions in a row.
+        lanes: of the heads that one device has, side by side.
+        head_dim: of these, one head's.
+    """
+    if setting == "auto":
+        whole_groups = lanes % 128 == 0 and 128 % head_dim == 0
+        worthwhile = platform == "tpu" and 256 <= length <= _LONGEST_FUSED
+        return "fused" if worthwhile and whole_groups else "plain"
+    return setting
+
+
+def _attend_fused(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    pair_ids: jax.Array,
+    dropout: Dropout,
+    site: int,
+    head_dim: int,
+) -> jax.Array:
+    """What `attend` returns first, of [batch, length, hidden], computed on each device alone."""
+    from bertjax.model.attention_kernel import fused_attention  # Pallas takes long to load
+
+    _, length, hidden = query.shape
+    words = ()
+    if dropout.active:
+        assert dropout.key is not None
+        assert dropout.row_ids is not None, "dropout needs row_ids"
+        shape = (hidden // head_dim, length, length)
+        words = bit_words(dropout.key, site, dropout.row_ids, shape)
+    attention = functools.partial(
+        fused_attention,
+        head_dim=head_dim,
+        rate=dropout.rate,
+        interpret=_platform(query) != "tpu",
+    )
+    mesh = _mesh(query)
+    if mesh.size == 1 or not mesh.auto_axes:  # one device, or its own part of the rows already
+        return attention(query, key, value, pair_ids, *words)
+    rows = tuple(name for name in mesh.auto_axes if name != _HEADS_AXIS)
+    heads = _HEADS_AXIS if _HEADS_AXIS in mesh.auto_axes else None
+    whole, by_row = PartitionSpec(rows, None, heads), PartitionSpec(rows)
+    by_word = (PartitionSpec(rows, heads), by_row) if words else ()
+    split = jax.shard_map(
+        attention,
+        mesh=mesh,
+        in_specs=(whole, whole, whole, by_row, *by_word),
+        out_specs=whole,
+        axis_names=set(mesh.auto_axes),
+        check_vma=False,
+    )
+    return split(query, key, value, pair_ids, *words)
+
+
+def _mesh(array: jax.Array) -> AbstractMesh:
+    """The devices that an array's program is compiled for; empty where nothing says so."""
+    return jax.typeof(array).sharding.mesh
+
+
+def _platform(array: jax.Array) -> str:
+    """Of these devices, which need not be attached: "cpu", "gpu" or "tpu"."""
+    device = _mesh(array).abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 class SelfAttention(nnx.Module):
     """Separate query, key and value projections, attention, and the output projection."""
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden = config.hidden_size
         self.num_heads = config.num_heads
+        self.setting = config.attention
         self.query = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
         self.key = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
         self.value = Dense(hidden, hidden, ("embed", "heads"), config, dtype, rngs)
         self.output = Dense(hidden, hidden, ("heads", "embed"), config, dtype, rngs)
 
     def __call__(
-        self, hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, site: int
-    ) -> tuple[jax.Array, jax.Array]:
-        """Returns the output [batch, length, hidden] and the attention probabilities."""
-        heads = (*hidden.shape[:2], self.num_heads, -1)
-        query = self.query(hidden).reshape(heads)
-        key = self.key(hidden).reshape(heads)
-        value = self.value(hidden).reshape(heads)
+        self,
+        hidden: jax.Array,
+        pair_ids: jax.Array,
+        dropout: Dropout,
+        site: int,
+        need_probabilities: bool = False,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Returns the output [batch, length, hidden], and the probabilities if they are needed."""
+        query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
+        head_dim = hidden.shape[2] // self.num_heads
+        lanes = hidden.shape[2] // _mesh(query).shape.get(_HEADS_AXIS, 1)
+        path = attention_path(self.setting, _platform(query), hidden.shape[1], lanes, head_dim)
+        if path == "fused" and not need_probabilities:
+            attended = _attend_fused(query, key, value, pair_ids, dropout, site, head_dim)
+            return self.output(attended), None
+        heads = (*hidden.shape[:2], self.num_heads, head_dim)
+        query, key, value = (array.reshape(heads) for array in (query, key, value))
         attended, probabilities = attend(query, key, value, pair_ids, dropout, site)
         return self.output(attended.reshape(hidden.shape)), probabilities

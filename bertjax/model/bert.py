@@ -44,18 +44,23 @@ class Encoder(nnx.Module):
         )
 
     def __call__(
-        self, token_ids: jax.Array, segment_ids: jax.Array, pair_ids: jax.Array, dropout: Dropout
+        self,
+        token_ids: jax.Array,
+        segment_ids: jax.Array,
+        pair_ids: jax.Array,
+        dropout: Dropout,
+        attention: bool = False,
     ) -> Encoded:
-        """Every hidden state and attention is kept."""
+        """Every hidden state is kept, and every attention if asked for."""
         hidden = self.embeddings(token_ids, segment_ids, position_ids(pair_ids), dropout)
         states, attentions = [hidden], []
         for number, layer in enumerate(self.layers):
             first_site = 1 + number * SITES_PER_LAYER
             apply = _rematerialised(layer) if self.remat else layer
-            hidden, attention = apply(hidden, pair_ids, dropout, first_site)
+            hidden, probabilities = apply(hidden, pair_ids, dropout, first_site, attention)
             states.append(hidden)
-            attentions.append(attention)
-        return Encoded(hidden, tuple(states), tuple(attentions))
+            attentions.append(probabilities)
+        return Encoded(hidden, tuple(states), tuple(attentions) if attention else ())
 
 
 def init_params(
@@ -112,18 +117,15 @@ def forward(
         compute_dtype: of the matrix products; float32 means full-precision products everywhere.
         dropout_key: a key that is new every step, or None for no dropout.
         row_ids: int32 [batch], each row's number in the global batch; needed with `dropout_key`.
-        all_hidden, attention: whether to keep every layer's states and probabilities.
+        all_hidden, attention: whether to keep every layer's states and probabilities; the latter
+            takes the plain attention, whatever `config.attention`.
     """
     dropout = Dropout(config.dropout, dropout_key, row_ids)
     layers = {int(number): layer for number, layer in params["layers"].items()}
     weights = {"embeddings": params["embeddings"], "layers": layers}
     encoder = _merge("encoder", weights, config, compute_dtype)
-    encoded = encoder(token_ids, segment_ids, pair_ids, dropout)
-    return Encoded(
-        encoded.hidden,
-        encoded.hidden_states if all_hidden else (),
-        encoded.attentions if attention else (),
-    )
+    encoded = encoder(token_ids, segment_ids, pair_ids, dropout, attention)
+    return encoded if all_hidden else encoded._replace(hidden_states=())
 
 
 def mlm_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
@@ -214,8 +216,8 @@ def _rematerialised(layer: EncoderLayer) -> Any:
     """`layer` with nothing kept for its backward pass but its input."""
     graph, state = nnx.split(layer)
 
-    def apply(hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, site: int) -> Any:
-        run = lambda state, hidden: nnx.merge(graph, state)(hidden, pair_ids, dropout, site)  # noqa: E731
+    def apply(hidden: jax.Array, *others: Any) -> Any:
+        run = lambda state, hidden: nnx.merge(graph, state)(hidden, *others)  # noqa: E731
         return jax.checkpoint(run)(state, hidden)
 
     return apply
@@ -255,7 +257,9 @@ def _graph(name: str, config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Any
 
 
 def _abstract(name: str, config: ModelConfig, dtype: Any = jnp.float32) -> Any:
-    return nnx.eval_shape(lambda: _part(name, config, dtype, Keys(jax.random.key(0))))
+    nowhere = jax.sharding.AbstractMesh((), ())  # under a mesh, Flax reads our axes' names as its
+    with jax.sharding.use_abstract_mesh(nowhere):
+        return nnx.eval_shape(lambda: _part(name, config, dtype, Keys(jax.random.key(0))))
 
 
 def _by_part(heads: Sequence[str], state: Callable[[str], nnx.State]) -> Params:

@@ -31,45 +31,78 @@ class Dropout:
 
     def __call__(self, inputs: jax.Array, site: int) -> jax.Array:
         """Drops elements of `inputs` [batch, ...]; `site` is the call's number in the model."""
-        if self.key is None or self.rate == 0.0:
+        if not self.active:
             return inputs
+        assert self.key is not None
         assert self.row_ids is not None, "dropout needs row_ids"
-        bits = random_bits(self.key, site, self.row_ids, inputs.shape[1:])
-        keep = bits >= np.uint32(round(self.rate * 2**32))
-        return jnp.where(keep, inputs / (1.0 - self.rate), 0).astype(inputs.dtype)
+        kept = keep(random_bits(self.key, site, self.row_ids, inputs.shape[1:]), self.rate)
+        return jnp.where(kept, inputs / (1.0 - self.rate), 0).astype(inputs.dtype)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped."""
+        return self.key is not None and self.rate > 0.0
 
 
 def random_bits(key: jax.Array, site: int, row_ids: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Uniform random uint32 [batch, *shape], a pure function of (key, site, row id, index).
 
-    Two rounds of a full-avalanche integer hash, each with its own 32-bit seed of (key, site,
-    row): with a single round, two rows whose seeds lie close would be shifted copies.
-
     Args:
         key: a JAX key, typed or raw.
         site: which draw this is; different sites give independent bits.
         row_ids: int32 [batch].
-        shape: of one row; at most 2**32 elements.
+        shape: of one row, at least one axis; at most 2**32 elements.
     """
-    first, second = _row_seeds(key, site, row_ids)
-    expand = (slice(None), *(None,) * len(shape))
-    bits = _mix(_row_index(shape)[None] + first[expand])
-    return _mix(bits ^ second[expand])
+    outer, inner = bit_words(key, site, row_ids, shape)
+    return mix_words(outer[..., None], inner.reshape(-1, *(1,) * (len(shape) - 1), shape[-1]))
+
+
+def bit_words(
+    key: jax.Array, site: int, row_ids: jax.Array, shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """The two words that an element's bits are mixed from; arguments as of `random_bits`.
+
+    Both are hashes with a 32-bit seed of (key, site, row) each: with one seed, two rows whose seeds
+    lie close would be shifted copies. They cost little beside the elements, which are left with
+    one round.
+
+    Returns:
+        uint32 [batch, *shape[:-1]], a word for each line along the last axis, and [batch,
+        shape[-1]], a word for each place in a line.
+    """
+    lines, places = _row_seeds(key, site, row_ids)
+    lines = lines.reshape(-1, *(1,) * (len(shape) - 1))
+    outer = _mix(lines + _row_index(shape[:-1])[None])
+    inner = _mix(places[:, None] + _row_index(shape[-1:])[None])
+    # Kept from being fused into what follows, where they would be computed for every element.
+    return lax.optimization_barrier((outer, inner))
+
+
+def mix_words(outer: jax.Array, inner: jax.Array) -> jax.Array:
+    """Random bits uint32 of words that broadcast against each other."""
+    return _mix(outer ^ inner)
+
+
+def keep(bits: jax.Array, rate: float) -> jax.Array:
+    """Whether dropout keeps the elements with these bits; False for a share of `rate`.
+
+    The bits are compared as signed numbers: a TPU has no other comparison.
+    """
+    return lax.bitcast_convert_type(bits, jnp.int32) >= np.int32(round(rate * 2**32) - 2**31)
 
 
 def _row_seeds(key: jax.Array, site: int, row_ids: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two uint32 [batch] seeds per row."""
+    """Two uint32 [batch] seeds per row: of the lines along the last axis, and of the places."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     words = (jax.random.key_data(key) if typed else key).astype(jnp.uint32)
     rows = row_ids.astype(jnp.uint32) * _GOLDEN
-    state = jnp.full_like(rows, np.uint32(site))
-    seeds = []
+    state, seeds = jnp.full_like(rows, np.uint32(site)), []
     for number in range(2):
         for index in range(words.shape[-1]):
             state = _mix(state * _GOLDEN + words[..., index])
-        state = _mix(state ^ (rows + np.uint32(number)))
-        seeds.append(state)
-    return seeds[0], seeds[1]
+        seeds.append(state ^ (rows + np.uint32(number)))
+        state = _mix(seeds[-1])
+    return seeds[1], _mix(seeds[0])
 
 
 def _row_index(shape: tuple[int, ...]) -> jax.Array:

@@ -52,12 +52,19 @@ class EncoderLayer(nnx.Module):
         self.output_norm = LayerNorm(config, rngs)
 
     def __call__(
-        self, hidden: jax.Array, pair_ids: jax.Array, dropout: Dropout, first_site: int
-    ) -> tuple[jax.Array, jax.Array]:
-        """[batch, length, hidden] to the same, and the attention probabilities."""
+        self,
+        hidden: jax.Array,
+        pair_ids: jax.Array,
+        dropout: Dropout,
+        first_site: int,
+        need_probabilities: bool = False,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """[batch, length, hidden] to the same, and the probabilities if they are needed."""
         own_rate = self.attention_dropout
         inside = dropout if own_rate is None else dataclasses.replace(dropout, rate=own_rate)
-        attended, probabilities = self.attention(hidden, pair_ids, inside, first_site)
+        attended, probabilities = self.attention(
+            hidden, pair_ids, inside, first_site, need_probabilities
+        )
         hidden = self.attention_norm(hidden + dropout(attended, first_site + 1))
         inner = self.activation(self.intermediate(hidden))
         output = dropout(self.output(inner), first_site + 2)

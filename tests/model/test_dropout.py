@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy import stats
 
-from bertjax.model.dropout import Dropout, random_bits
+from bertjax.model.dropout import Dropout, bit_words, mix_words, random_bits
 
 SHAPE = (64, 100)
 ROWS = jnp.arange(64)
@@ -56,6 +56,19 @@ def test_neighbouring_elements_are_independent():
     drawn = bits()
     assert_independent(drawn[:, :, 1:], drawn[:, :, :-1])
     assert_independent(drawn[:, 1:], drawn[:, :-1])
+
+
+def test_the_corners_of_rectangles_are_independent():
+    """Their words cancel when combined; their bits must not."""
+    drawn = bits()
+    assert_independent(drawn[:, 1:, 1:] ^ drawn[:, :-1, 1:], drawn[:, 1:, :-1] ^ drawn[:, :-1, :-1])
+
+
+def test_an_element_is_mixed_from_the_words_of_its_line_and_its_place():
+    key, shape = jax.random.key(0), (3, *SHAPE)
+    outer, inner = bit_words(key, 5, ROWS, shape)
+    mixed = mix_words(outer[..., None], inner[:, None, None])
+    np.testing.assert_array_equal(mixed, random_bits(key, 5, ROWS, shape))
 
 
 def test_neighbouring_rows_sites_and_steps_are_independent():

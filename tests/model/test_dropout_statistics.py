@@ -161,7 +161,9 @@ def avalanche_p(draw, source):
             masks = ones[:31].astype(jnp.int32)
             flipped = jax.jit(jax.vmap(lambda mask: at(rows=rows ^ mask)))(masks)
         case _:
-            flipped = [bits[:, np.arange(256) ^ (1 << bit)] for bit in range(8)]
+            unset = [np.flatnonzero(~np.arange(256) & (1 << bit)) for bit in range(8)]
+            pairs = [(bits[:, n], bits[:, n | (1 << bit)]) for bit, n in enumerate(unset)]
+            return 8 * min(flips_p(*pair) for pair in pairs)  # each pair of positions once
     found = [flips_p(bits, np.asarray(other)) for other in flipped]
     return len(found) * min(found)
 

@@ -1,0 +1,120 @@
+"""How far the TPU attention kernel is from the plain implementation, interpreted on a CPU.
+
+    python scripts/benchmark/attention_parity.py [--json]
+
+Queries, keys, values and the result's gradient are standard normal; rows are packed with three
+pairs and padding, or hold one pair. Every figure is the largest error of any element over the
+largest element, against the plain path in float32 with the same dropout bits: of the attended
+values, and of the worst of the three gradients. Beside it the same for the plain path itself in
+the case's dtype: what rounding alone does.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bertjax.model.attention import attend
+from bertjax.model.attention_kernel import fused_attention
+from bertjax.model.dropout import Dropout, bit_words
+
+BATCH, HEADS, SITE = 2, 4, 1
+CASES = (  # lengths and head sizes
+    *((128, 64), (200, 64), (512, 64)),
+    *((256, 32), (256, 128)),
+)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    as_json = parser.parse_args().json
+    jax.config.update("jax_platforms", "cpu")
+    names = ("length", "head_dim", "dtype", "dropout", "values", "gradients")
+    names += ("plain_values", "plain_gradients")
+    if not as_json:
+        print("|", " | ".join(names), "|\n|", "---|" * len(names))
+    for (length, head_dim), dtype, rate in itertools.product(
+        CASES, ("float32", "bfloat16"), (0.0, 0.1)
+    ):
+        figures = errors(length, head_dim, dtype, rate)
+        row = dict(zip(names, (length, head_dim, dtype, rate, *figures), strict=True))
+        shown = (f"{x:.1e}" if number > 3 else x for number, x in enumerate(row.values()))
+        print(json.dumps(row) if as_json else f"| {' | '.join(map(str, shown))} |", flush=True)
+
+
+def errors(length: int, head_dim: int, dtype: str, rate: float) -> list[float]:
+    """The kernel's errors of values and gradients, then the plain path's."""
+    random = np.random.default_rng(0)
+    exact = random.standard_normal((4, BATCH, length, HEADS * head_dim)).astype(np.float32)
+    if dtype == "bfloat16":  # what both paths are given
+        exact = np.asarray(jnp.asarray(exact, dtype), np.float32)
+    given = jnp.asarray(exact, dtype)
+    pair_ids = packed(length)
+    expected = results(plain, rate, exact, pair_ids)
+    found = [results(attention, rate, given, pair_ids) for attention in (fused, plain)]
+    return [figure for one in found for figure in largest_errors(one, expected)]
+
+
+def packed(length: int) -> np.ndarray:
+    """int32 [batch, length]: a row of three pairs and padding, and one of a single pair."""
+    ends = [length // 3, length // 2, length - length // 10]
+    pair = np.searchsorted(ends, np.arange(length), side="right") + 1
+    return np.stack([np.where(pair == 4, 0, pair), np.ones(length)]).astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def results(
+    attention: Callable[..., jax.Array], rate: float, arrays: jax.Array, pair_ids: jax.Array
+) -> list[jax.Array]:
+    """The attended values, and the gradients of query, key and value."""
+    *operands, gradient = arrays
+    dropout = Dropout(rate, jax.random.key(1), jnp.arange(BATCH))
+    attended, back = jax.vjp(lambda *three: attention(*three, pair_ids, dropout), *operands)
+    return [attended, *back(gradient)]
+
+
+def plain(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropout) -> jax.Array:
+    """`attend` of [batch, length, hidden]."""
+    shape = (*query.shape[:2], HEADS, -1)
+    query, key, value = (array.reshape(shape) for array in (query, key, value))
+    attended, _ = attend(query, key, value, pair_ids, dropout, SITE)
+    return attended.reshape(*attended.shape[:2], -1)
+
+
+def fused(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropout) -> jax.Array:
+    """The kernel, interpreted."""
+    _, length, hidden = query.shape
+    words: Any = ()
+    if dropout.key is not None and dropout.row_ids is not None and dropout.active:
+        words = bit_words(dropout.key, SITE, dropout.row_ids, (HEADS, length, length))
+    return fused_attention(
+        query,
+        key,
+        value,
+        pair_ids,
+        *words,
+        head_dim=hidden // HEADS,
+        rate=dropout.rate,
+        interpret=True,
+    )
+
+
+def largest_errors(found: Sequence[Any], expected: Sequence[Any]) -> tuple[float, float]:
+    """Of the values and of the gradients, relative to the largest element of each array."""
+    errors = [
+        float(np.abs(np.asarray(one, np.float32) - other).max() / np.abs(other).max())
+        for one, other in zip(found, map(np.asarray, expected), strict=True)
+    ]
+    return errors[0], max(errors[1:])
+
+
+if __name__ == "__main__":
+    main()
