@@ -155,8 +155,13 @@ def _by_trust_ratio() -> optax.GradientTransformation:
     Not for biases and layer norms: their ratio is 1 in the authors' code (google-research/albert
     lamb_optimizer.py, tensorflow/addons) and in NVIDIA's (apex FusedLAMB). A bias starts at 0, and
     with the ratio it could only grow by shares of itself.
+
+    The state has the form of `optax.lamb`'s, without the mask's own: older checkpoints hold that.
     """
-    return optax.masked(optax.scale_by_trust_ratio(), weight_decay_mask)
+    masked = optax.masked(optax.scale_by_trust_ratio(), weight_decay_mask)
+    return optax.stateless(
+        lambda updates, params: masked.update(updates, masked.init(params), params)[0]
+    )
 
 
 def _by_layer(updates: Any, config: OptimizerConfig) -> Any:

@@ -133,6 +133,16 @@ def test_updates_are_those_of_the_paper_in_numpy(name):
     )
 
 
+@pytest.mark.parametrize("kind", [optax.adamw, optax.lamb])
+def test_the_state_has_the_form_of_optax_which_older_checkpoints_hold(kind):
+    theirs = optax.chain(
+        optax.clip_by_global_norm(1.0), kind(1.0, weight_decay=0.01, mask=weight_decay_mask)
+    )
+    ours = make_optimizer(OptimizerConfig(name=kind.__name__))
+    found, expected = (jax.tree.structure(each.init(params())) for each in (ours, theirs))
+    assert found == expected
+
+
 def test_a_phase_that_restarts_the_schedule_warms_up_and_decays_as_a_run_of_its_own():
     first = Phase(steps=30, length=128, batch_size=8, learning_rate=6e-3, warmup_steps=10)
     second = Phase(20, 512, 4, learning_rate=4e-3, warmup_steps=4, restart_schedule=True)
