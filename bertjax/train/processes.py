@@ -21,7 +21,8 @@ def join_processes(timeout: int = 300) -> None:
     JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID
     say who is who.
 
-    A process whose others have not come after `timeout` seconds ends with one line and status 2.
+    A process whose others have not come after `timeout` seconds ends with one line and status 1:
+    its command may be right, and they may come yet.
 
     Raises:
         UserError: these variables do not make sense, or the port is taken.
@@ -142,4 +143,4 @@ def _give_up(explicit: dict[str, str | int], timeout: int) -> None:
         file=sys.stderr,
         flush=True,
     )
-    os._exit(2)
+    os._exit(1)

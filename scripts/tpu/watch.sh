@@ -53,6 +53,7 @@ while :; do
     case $STATE in
         ACTIVE | READY) look ;;
         MISSING)
+            crashes=0  # hosts that break as their slice is taken away tell nothing about a bug
             "$here/create.sh" || {
                 [[ $? -ne 2 ]] || exit 2
                 echo "$(date +%T) $NAME: not created; trying again"

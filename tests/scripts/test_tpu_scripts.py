@@ -265,6 +265,17 @@ def test_watch_ends_with_the_log_of_a_training_that_fails(cloud, status, starts)
     assert "training failed" in result.stderr
 
 
+def test_watch_counts_crashes_of_a_slice_that_is_there_alone(cloud):
+    result, _ = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        *TRAIN,
+        states=("ACTIVE", "ACTIVE", "SUSPENDED", "ERROR: NOT_FOUND", *["ACTIVE"] * 20),
+        statuses=("crashed",) * 4 + ("finished",),
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_watch_ends_where_no_slice_can_be_asked_for(cloud):
     result, calls = cloud("watch.sh", "--topology=v5e:4x4x4", *TRAIN, states=("ERROR: NOT_FOUND",))
     assert result.returncode == 2
