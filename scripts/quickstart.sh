@@ -26,6 +26,7 @@ if [[ $# -gt 0 ]]; then
     corpus=("$@") name=quickstart-$(printf '%s\n' "$@" | cksum | cut -d ' ' -f 1)
 fi
 data=$root/data/$name run=$root/runs/$name${SEED:+-seed-$SEED}
+names=$data-names named=("$run-names-pretrained" "$run-names-scratch")
 bertjax=$root/.venv/bin/bertjax
 
 source "$root/scripts/environment.sh"
@@ -35,22 +36,25 @@ started=$SECONDS
 
 # refused STATUS FOLDER...: what an older version of this script made is of other phases or text.
 refused() {
-    local status=$1
+    local status=$1 folder there=()
     shift
+    for folder in "$@"; do
+        [[ ! -e $folder ]] || there+=("$folder")
+    done
     if [[ $status -eq 2 && -e $1 ]]; then
         printf 'If an older version made it, remove it and start again: rm -rf%s\n' \
-            "$(printf ' %q' "$@")" >&2
+            "$(printf ' %q' "${there[@]}")" >&2
     fi
     exit "$status"
 }
 
 echo "1. Text to token shards, with a vocabulary trained on them: $data"
 "$bertjax" prepare "${corpus[@]}" --vocab-size 8192 --validation 0.05 --output "$data" \
-    || refused $? "$data" "$run"
+    || refused $? "$data" "$run" "$names" "${named[@]}"
 
 echo "2. Pretraining configs/tiny.py with shorter phases: $run"
 "$bertjax" pretrain tiny --data "$data" --run "$run" \
-    --train.phases="$phases" --train.seed="${SEED:-0}" || refused $? "$run"
+    --train.phases="$phases" --train.seed="${SEED:-0}" || refused $? "$run" "${named[@]}"
 
 echo "3. Evaluation of the last checkpoint on the validation split"
 "$bertjax" evaluate "$run" --data "$data"
@@ -66,14 +70,13 @@ done
 
 if [[ $name == quickstart ]]; then
     echo "5. Fine-tuning: which words are names of code? Pretrained, then from scratch"
-    names=$root/data/$name-names
     [[ -f $names/train.conll ]] ||
         "$root/.venv/bin/python" "$root/scripts/quickstart_task.py" "$names"
     for start in pretrained scratch; do
         [[ $start == scratch ]] && flag=--scratch || flag=
         "$bertjax" finetune code_names --init "$run" $flag --run "$run-names-$start" \
             --train "$names/train.conll" --dev "$names/dev.conll" \
-            --train.seed="${SEED:-0}" >/dev/null
+            --train.seed="${SEED:-0}" >/dev/null || refused $? "$run-names-$start"
     done
 fi
 
