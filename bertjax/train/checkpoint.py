@@ -24,10 +24,12 @@ from bertjax.train.record import (
     abstract_params,
     check_digests,
     check_shapes,
+    criterion_of,
     describe,
     list_steps,
     pack,
     read_record,
+    step_folders,
 )
 from bertjax.train.storage import DamagedError, Writing
 from bertjax.train.together import all_agree, steps_of_first
@@ -217,8 +219,8 @@ def load_params(path: str | Path | epath.Path, best: bool = False) -> tuple[dict
         UserError: no checkpoint there, or none that is sound.
     """
     folder, skipped = epath.Path(path), []
-    candidates = _candidates(folder)
-    for candidate in sorted(candidates, key=_criterion) if best else candidates:
+    candidates = step_folders(folder)
+    for candidate in sorted(candidates, key=criterion_of) if best else candidates:
         try:
             record = read_record(candidate)
             abstract = {"params": abstract_params(record)}
@@ -235,26 +237,6 @@ def load_params(path: str | Path | epath.Path, best: bool = False) -> tuple[dict
     raise UserError(
         f"{path}: no checkpoint there; give a run, its checkpoints folder, or a step's folder"
     )
-
-
-def _criterion(folder: epath.Path) -> float:
-    """What the best checkpoint has least of."""
-    try:
-        criterion = read_record(folder).criterion
-    except DamagedError:
-        return math.inf
-    return math.inf if criterion is None else criterion
-
-
-def _candidates(folder: epath.Path) -> list[epath.Path]:
-    """The step folders that `load_params` may read, newest first."""
-    if not folder.is_dir():
-        return []
-    if (folder / "checkpoints").is_dir():
-        folder = folder / "checkpoints"
-    elif folder.name.isdecimal() and folder.parent.name == "checkpoints":
-        return [folder]
-    return [folder / str(step) for step in reversed(list_steps(folder))]
 
 
 def _read_together(

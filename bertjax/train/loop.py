@@ -271,7 +271,8 @@ def _save(
 ) -> None:
     """Starts a checkpoint.
 
-    What the log says up to it is safe before: a run that goes on from it lacks no step.
+    What the log says up to it is safe before, so that a run that goes on from it lacks no step;
+    where it cannot be uploaded, the next checkpoint's upload brings it.
     """
     report.upload()
     kept["totals"] = report.totals

@@ -5,6 +5,7 @@ every array's shape, dtype and digest, guarded by a checksum of its own.
 """
 
 import json
+import math
 import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,6 +57,17 @@ def list_steps(folder: epath.Path) -> list[int]:
     return sorted(int(entry.name) for entry in entries if entry.name.isdecimal())
 
 
+def step_folders(folder: epath.Path) -> list[epath.Path]:
+    """The step folders of a run, of its checkpoints, or the one that is given, newest first."""
+    if not folder.is_dir():
+        return []
+    if (folder / "checkpoints").is_dir():
+        folder = folder / "checkpoints"
+    elif folder.name.isdecimal() and folder.parent.name == "checkpoints":
+        return [folder]
+    return [folder / str(step) for step in reversed(list_steps(folder))]
+
+
 def read_record(folder: epath.Path) -> Record:
     """The record of the checkpoint in a step's folder; raises DamagedError."""
     packed = read_metadata(folder)
@@ -66,6 +78,15 @@ def read_record(folder: epath.Path) -> Record:
     arrays = {name: SavedArray(**array) for name, array in record["arrays"].items()}
     criterion = record.get("criterion", record.get("validation_loss"))  # its name in older ones
     return Record(record["metadata"], criterion, arrays)
+
+
+def criterion_of(folder: epath.Path) -> float:
+    """What the best checkpoint has least of."""
+    try:
+        criterion = read_record(folder).criterion
+    except DamagedError:
+        return math.inf
+    return math.inf if criterion is None else criterion
 
 
 def check_shapes(folder: epath.Path, saved: dict[str, SavedArray], abstract: Any) -> None:
