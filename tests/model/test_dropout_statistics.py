@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bertjax.model.dropout import random_bits
+from bertjax.model.dropout import keep, random_bits
 
 ACCEPTED, REJECTED = 1e-3, 1e-9
 KEY = jax.random.key_data(jax.random.key(20_181_011))
@@ -72,14 +72,14 @@ def two_sided(statistic, freedom):
     return 2 * min(stats.chi2.sf(statistic, freedom), stats.chi2.cdf(statistic, freedom))
 
 
-def below(bits, rate):
-    """What dropout drops."""
-    return bits < np.uint32(round(rate * 2**32))
+def drops(bits, rate):
+    """Where dropout falls."""
+    return ~np.asarray(keep(jnp.asarray(bits), rate))
 
 
 def rate_p(draw, rate):
     """The number of dropped elements, of all rows together and of each row on its own."""
-    dropped = below(drawn(draw), rate).reshape(len(ROWS), -1)
+    dropped = drops(drawn(draw), rate).reshape(len(ROWS), -1)
     size = dropped.shape[1]
     counts = dropped.sum(axis=1)
     total = stats.binomtest(int(counts.sum()), dropped.size, rate).pvalue
@@ -108,7 +108,7 @@ def pair_p(first, second, rate=0.1):
     products = signs(first).T @ signs(second)
     largest = np.abs(products).max() / first.size**0.5
     by_bits = 32 * 32 * 2 * stats.norm.sf(largest)
-    both = int((below(first, rate) & below(second, rate)).sum())
+    both = int((drops(first, rate) & drops(second, rate)).sum())
     return 2 * min(by_bits, stats.binomtest(both, first.size, rate**2).pvalue)
 
 
