@@ -37,7 +37,7 @@ run() {  # detached, with the lock
     local data=$1 folder=$2 code=0
     shift 2
     exec 9>"$state/lock"
-    flock --nonblock 9 || return 0
+    flock --timeout 5 9 || return 0  # `status` holds it for a moment too
     rm -f "$state/exit"
     echo "== $(date --iso-8601=seconds) bertjax pretrain $* --run $folder"
     cd "$root"
