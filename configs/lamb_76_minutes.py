@@ -22,7 +22,7 @@ def get_config() -> Config:
     return Config(
         model=load_config("large").model,
         data=DataConfig(length=128),
-        optimizer=OptimizerConfig(name="lamb", learning_rate=6e-3, warmup_steps=800),
+        optimizer=OptimizerConfig(name="lamb"),
         train=TrainConfig(
             batch_size=65_536,
             accumulation=16,
