@@ -100,6 +100,8 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
 
     file = run / CONFIG_FILE
     experiment = from_json(file.read_bytes(), str(file))
+    model = dataclasses.replace(experiment.model, attention="auto")  # this machine's way
+    experiment = dataclasses.replace(experiment, model=model)
     if not (run / "tokenizer").exists():
         raise UserError(f"{run} is not a complete run: its tokenizer folder is missing")
     with _local(run / "tokenizer") as local:

@@ -8,11 +8,12 @@ from bertjax.errors import UserError
 from bertjax.tasks.example_batches import steps_of
 from bertjax.tasks.task import Task
 
-_MODEL_SETTINGS = ("dropout", "attention_dropout", "remat")  # the rest is the checkpoint's
+# The rest is the checkpoint's.
+_MODEL_SETTINGS = ("dropout", "attention_dropout", "attention", "remat")
 
 
 def with_model(config: Config, model: ModelConfig) -> Config:
-    """A fine-tuning config with the checkpoint's encoder, its own dropout and remat.
+    """A fine-tuning config with the checkpoint's encoder, but its own `_MODEL_SETTINGS`.
 
     Raises:
         UserError: it has no task, or settings that fine-tuning does not take.

@@ -27,6 +27,7 @@ from bertjax.train.together import all_agree
 FILE_NAME = "config.json"
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = (
+    "model.attention:",
     "train.steps",
     "train.epochs",
     "train.log_every",
@@ -44,7 +45,8 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     Returns:
         The config to train with: its phases are spelled out as they are run, and those of a run
         that is continued stay what they are: another `train.steps` changes the last one alone.
-        And one line per setting that differs from the run's and may: steps, cadences and mesh.
+        And one line per setting that differs from the run's and may: steps, cadences, mesh, and how
+        attention is computed.
 
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.

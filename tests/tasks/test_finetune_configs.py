@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertjax.config import Classification, Regression, load_config
+from bertjax.config import Classification, ModelConfig, Regression, load_config
 from bertjax.tasks.classification import classification_task
+from bertjax.tasks.finetune_config import with_model
 from bertjax.tasks.regression import regression_task
 from bertjax.tasks.task import TextInputs
 from tests.tasks.small_bert import TOKENIZER
@@ -48,3 +49,10 @@ def test_the_columns_and_labels_are_those_of_the_data_set(file):
             assert set(targets) == set(range(len(task.labels)))
         else:
             assert (targets.min(), targets.max()) == (0, 5)
+
+
+@pytest.mark.parametrize("path", ["auto", "plain"])
+def test_how_attention_is_computed_is_said_by_the_config_and_not_by_the_checkpoint(path):
+    config = load_config("sst2", (f"--model.attention={path}",))
+    found = with_model(config, ModelConfig(num_layers=3, attention="fused")).model
+    assert (found.num_layers, found.attention) == (3, path)

@@ -104,10 +104,11 @@ def test_another_phase_is_refused_even_with_other_steps(tmp_path):
         changed("train", steps=20),
         changed("train", log_every=1, evaluate_every=2, checkpoint_every=3, keep_checkpoints=4),
         dataclasses.replace(CONFIG, mesh=MeshConfig(data=2, fsdp=2, tensor=2)),
+        changed("model", attention="plain"),
     ],
-    ids=["steps", "cadences", "mesh"],
+    ids=["steps", "cadences", "mesh", "attention"],
 )
-def test_steps_cadences_and_mesh_may_change_and_are_told(tmp_path, config):
+def test_steps_cadences_mesh_and_path_of_attention_may_change_and_are_told(tmp_path, config):
     start(tmp_path, CONFIG)
     assert start(tmp_path, config)
     assert start(tmp_path, config) == []
@@ -119,6 +120,7 @@ def test_steps_cadences_and_mesh_may_change_and_are_told(tmp_path, config):
         ("train", "seed", 1),
         ("train", "accumulation", 2),
         ("model", "num_layers", 3),
+        ("model", "attention_dropout", 0.2),
         ("optimizer", "learning_rate", 1.0),
         ("masking", "unit", "span"),
         ("train", "phases", (Phase(10, 128, 8, 1e-3, 0),)),
