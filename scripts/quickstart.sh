@@ -73,8 +73,9 @@ if [[ $name == quickstart ]]; then
     [[ -f $names/train.conll ]] ||
         "$root/.venv/bin/python" "$root/scripts/quickstart_task.py" "$names"
     for start in pretrained scratch; do
-        [[ $start == scratch ]] && flag=--scratch || flag=
-        "$bertjax" finetune code_names --init "$run" $flag --run "$run-names-$start" \
+        options=(--run "$run-names-$start")
+        [[ $start == pretrained ]] || options+=(--scratch)
+        "$bertjax" finetune code_names --init "$run" "${options[@]}" \
             --train "$names/train.conll" --dev "$names/dev.conll" \
             --train.seed="${SEED:-0}" >/dev/null || refused $? "$run-names-$start"
     done
