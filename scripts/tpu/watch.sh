@@ -15,10 +15,10 @@ read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
 
-crashes=0
+crashes=0 begun=""
 
 begin() {
-    "$here/install.sh" && "$here/pretrain.sh" "${command[@]}"
+    "$here/install.sh" && "$here/pretrain.sh" "${command[@]}" && begun=1
 }
 
 give_up() {
@@ -36,6 +36,11 @@ look() {  # at a slice that is there
     fi
     status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status || echo absent") || status=unreachable
     echo "$(date +%T) $NAME: $status"
+    if [[ $status == *running ]]; then
+        begun=1
+    elif [[ -z $begun && $status != unreachable ]]; then
+        status=absent  # how another command ended says nothing about this one
+    fi
     case $status in
         *finished) exit 0 ;;
         *failed) give_up ;;

@@ -254,7 +254,7 @@ def test_watch_begins_again_after_a_preemption_and_ends_with_the_training(cloud)
     ]
 
 
-@pytest.mark.parametrize(("status", "starts"), [("failed", 0), ("crashed", 2)])
+@pytest.mark.parametrize(("status", "starts"), [("failed", 1), ("crashed", 3)])
 def test_watch_ends_with_the_log_of_a_training_that_fails(cloud, status, starts):
     result, calls = cloud(
         "watch.sh", "--topology=v5e:4x4", *TRAIN, states=("ACTIVE",), statuses=(status,)
@@ -263,6 +263,19 @@ def test_watch_ends_with_the_log_of_a_training_that_fails(cloud, status, starts)
     assert calls.count("start") == starts
     assert calls[-2:] == ["status", "log"]
     assert "training failed" in result.stderr
+
+
+@pytest.mark.parametrize("before", ["finished", "failed", "crashed"])
+def test_watch_starts_its_command_however_the_one_before_it_ended(cloud, before):
+    result, calls = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        *TRAIN,
+        states=("ACTIVE",),
+        statuses=(before, "running", "finished"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert calls.count("start") == 1
 
 
 def test_watch_counts_crashes_of_a_slice_that_is_there_alone(cloud):
