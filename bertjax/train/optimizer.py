@@ -159,9 +159,11 @@ def _by_trust_ratio() -> optax.GradientTransformation:
     The state has the form of `optax.lamb`'s, without the mask's own: older checkpoints hold that.
     """
     masked = optax.masked(optax.scale_by_trust_ratio(), weight_decay_mask)
-    return optax.stateless(
-        lambda updates, params: masked.update(updates, masked.init(params), params)[0]
-    )
+
+    def scale(updates: Any, params: Any) -> Any:
+        return masked.update(updates, masked.init(params), params)[0]
+
+    return optax.stateless(scale)
 
 
 def _by_layer(updates: Any, config: OptimizerConfig) -> Any:
