@@ -12,6 +12,9 @@ import tempfile
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+# XLA's thread pool has as many threads as there are devices. Where one of them is busy with
+# something else, a sum over all devices waits for it for ever, and the process is ended.
+os.environ.setdefault("NPROC", "32")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
@@ -41,6 +44,11 @@ def small_run(data):
 
     train(data, data.parent / "run")
     return data.parent
+
+
+def pytest_collection_modifyitems(items):
+    """What loads the TPU's library comes last: the profiler crashes in a process that has it."""
+    items.sort(key=lambda item: "aot" in item.keywords)
 
 
 def pytest_sessionfinish(session):
