@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from bertjax.api import Bert
     from bertjax.train.initial import InitialWeights
 
+from bertjax.errors import UserError
+
 
 def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
     """Writes DATA and prints what is in it."""
@@ -140,12 +142,29 @@ def run_convert(parsed: argparse.Namespace, _: list[str]) -> None:
 
 
 def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
-    """Prints a configuration's size and arithmetic."""
+    """Prints a configuration's size and arithmetic, and what its step is on devices not there."""
     from bertjax.config import load_config
-    from bertjax.train.plan import plan
+    from bertjax.train.plan import plan, with_vocabulary
 
-    figures = plan(load_config(parsed.config, overrides))
-    _print_figures(figures, parsed.json)
+    config = load_config(parsed.config, overrides)
+    figures = plan(config)
+    if parsed.topology is None:
+        if parsed.largest_batch:
+            raise UserError("--largest-batch needs --topology")
+        _print_figures(figures, parsed.json)
+        return
+    from bertjax.train.ahead_of_time import plan_on
+    from bertjax.train.largest_batch import largest_batch
+    from bertjax.train.plan_text import plan_text
+    from bertjax.train.slices import find_slice
+
+    where = find_slice(parsed.topology)
+    print(f"bertjax: compiling for {where.name}; large models take minutes", file=sys.stderr)
+    config = with_vocabulary(config)
+    figures |= plan_on(config, where)
+    if parsed.largest_batch:
+        figures["largest_rows_per_chip"] = largest_batch(config, where)
+    print(json.dumps(figures) if parsed.json else plan_text(figures))
 
 
 def _load(parsed: argparse.Namespace, checkpoint: str) -> "Bert":

@@ -234,11 +234,23 @@ def _add_plan(commands: Any) -> None:
         commands,
         "plan",
         run_plan,
-        "Size and arithmetic of a configuration, without data or training.",
-        "bertjax plan configs/base.py --json",
+        "Size and arithmetic of a configuration, without data or training; with --topology whether "
+        "its step fits devices that are not there, and what they send one another.",
+        "bertjax plan configs/base.py --topology v5e:2x4 --train.batch_size=128",
         overrides=True,
     )
     parser.add_argument("config", metavar="CONFIG", help="a file in configs/, or its bare name")
+    parser.add_argument(
+        "--topology",
+        metavar="SLICE",
+        help="compile the step for v4:2x2x2, v5e:16x16, v5p:..., v6e:..., tpu7x:... (needs "
+        "bertjax[aot], takes minutes), cpu:N or gpu:N",
+    )
+    parser.add_argument(
+        "--largest-batch",
+        action="store_true",
+        help="with --topology: look for the most rows per chip that fit, compiling a few times",
+    )
     _add_json(parser)
 
 

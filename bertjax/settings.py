@@ -99,6 +99,7 @@ class TrainConfig:
     batch_size: int = 256  # rows (fine-tuning: examples) over all devices
     seed: int = 0
     compute_dtype: Literal["float32", "bfloat16"] | None = None  # None: float32 on CPU only
+    gradient_dtype: Literal["float32", "bfloat16"] = "float32"  # of the sum over devices
     accumulation: int = 1
     log_every: int = 100
     evaluate_every: int = 10_000

@@ -19,6 +19,7 @@ from bertjax.model.dropout import Dropout
 from bertjax.model.encoder import SITES_PER_LAYER, Embeddings, EncoderLayer
 from bertjax.model.heads import LinearHead, MlmHead, Pooler
 from bertjax.model.layers import Keys, vocab_rows
+from bertjax.model.sharding import split_rows
 
 Params = dict[str, Any]
 PRETRAINING_HEADS = ("mlm_head", "pooler", "nsp_head")
@@ -53,11 +54,13 @@ class Encoder(nnx.Module):
     ) -> Encoded:
         """Every hidden state is kept, and every attention if asked for."""
         hidden = self.embeddings(token_ids, segment_ids, position_ids(pair_ids), dropout)
+        hidden = split_rows(hidden)
         states, attentions = [hidden], []
         for number, layer in enumerate(self.layers):
             first_site = 1 + number * SITES_PER_LAYER
             apply = _rematerialised(layer) if self.remat else layer
             hidden, probabilities = apply(hidden, pair_ids, dropout, first_site, attention)
+            hidden = split_rows(hidden)
             states.append(hidden)
             attentions.append(probabilities)
         return Encoded(hidden, tuple(states), tuple(attentions) if attention else ())

@@ -43,7 +43,7 @@ class Predictor:
     def __init__(self, task: Task, config: Config, pad_id: int, labelled: bool) -> None:
         mesh = make_mesh(config.mesh)
         self._task, self._longest, self._pad_id = task, config.data.length, pad_id
-        self._sharding = batch_sharding(mesh)
+        self._mesh, self._sharding = mesh, batch_sharding(mesh)
         self._shards = mesh.shape["data"] * mesh.shape["fsdp"]
         model, dtype = config.model, compute_dtype(config)
 
@@ -74,9 +74,11 @@ class Predictor:
     ) -> tuple[list[dict[str, np.ndarray]], dict[str, float], dict[str, float]]:
         """Each example's logits by name, and the sums and counts over all."""
         packed, rows = self._packed(examples)
-        found = [
-            self._step(params, put_batch(part, self._sharding)) for part in _slices(packed, rows)
-        ]
+        with jax.set_mesh(self._mesh):
+            found = [
+                self._step(params, put_batch(part, self._sharding))
+                for part in _slices(packed, rows)
+            ]
         parts = jax.device_get(found)
         logits = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
         by_name = {name: unpack(array, packed, len(examples)) for name, array in logits.items()}

@@ -64,10 +64,12 @@ def _evaluate_folder(
     most_positions: int | None = VALIDATION_POSITIONS,
 ) -> dict[str, float | int | None]:
     mesh = make_mesh(MeshConfig())
-    return evaluate_pretraining(
-        jax.device_put(params, replicated(mesh)),
-        config=config.model,
-        table=masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id),
-        batches=PlacedValidation(data, tokenizer, config, batch_sharding(mesh), most_positions),
-        dtype=config.train.compute_dtype or default_compute_dtype(),
-    )
+    table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
+    with jax.set_mesh(mesh):
+        return evaluate_pretraining(
+            jax.device_put(params, replicated(mesh)),
+            config=config.model,
+            table=table,
+            batches=PlacedValidation(data, tokenizer, config, batch_sharding(mesh), most_positions),
+            dtype=config.train.compute_dtype or default_compute_dtype(),
+        )

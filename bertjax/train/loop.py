@@ -126,7 +126,7 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
             raise SystemExit(STOPPED)
     checkpoints.wait()
     if kept["validation"] is None:
-        _evaluate(training.objective, last, state, kept)
+        _evaluate(training.objective, training.program, last, state, kept)
     return last
 
 
@@ -214,7 +214,7 @@ def _evaluate_if_due(training: _Training, step: int, state: State, last: int) ->
     kept["validation"] = None
     if _due(step, config.train.evaluate_every, last):
         with report.pause():
-            figures = _evaluate(training.objective, step, state, kept)
+            figures = _evaluate(training.objective, training.program, step, state, kept)
         report.evaluation(step, figures)
     if not _out_of_patience(config, step, kept):
         return last
@@ -223,10 +223,11 @@ def _evaluate_if_due(training: _Training, step: int, state: State, last: int) ->
 
 
 def _evaluate(
-    objective: "Objective", step: int, state: State, kept: dict[str, Any]
+    objective: "Objective", program: Program, step: int, state: State, kept: dict[str, Any]
 ) -> dict[str, Any]:
     """The figures of a step, which are kept, and so is whether they are better than all before."""
-    figures = objective.evaluate(state["params"])
+    with jax.set_mesh(program.mesh):
+        figures = objective.evaluate(state["params"])
     criterion, improved = objective.criterion(figures), kept["improved"]
     kept |= {"validation": figures, "criterion": criterion}
     if criterion is not None and (improved is None or criterion < improved["criterion"]):

@@ -15,9 +15,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.config import Config, MeshConfig, phases
 from bertjax.errors import UserError
+from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
 
-AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
+AXES = (*BATCH_AXES, TENSOR_AXIS)
 # Logical parameter axis -> mesh axis. Names that are not here are not split.
 RULES = {"vocab": "tensor", "heads": "tensor", "mlp": "tensor", "embed": "fsdp"}
 
@@ -112,15 +112,42 @@ def _param_sharding(
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
+def update_shardings(params: Any, shardings: Any) -> Any:
+    """Where each parameter's gradient and moments lie: as it does, and cut over data as well.
+
+    So every device keeps and updates its own part of them (Rajbhandari et al. 2019, ZeRO, section
+    5.1). Biases and layer norms stay whole: cutting them saves nothing.
+
+    Args:
+        params: the parameters or their shapes.
+        shardings: of the parameters, from `param_shardings`.
+    """
+    return jax.tree.map(lambda value, held: _cut_over_data(value.shape, held), params, shardings)
+
+
+def _cut_over_data(shape: tuple[int, ...], held: NamedSharding) -> NamedSharding:
+    """Along the first axis that divides and is whole; else along one that fsdp cuts already."""
+    data, fsdp = held.mesh.shape["data"], held.mesh.shape["fsdp"]
+    spec = [*held.spec, *[None] * (len(shape) - len(held.spec))]
+    if len(shape) < 2 or data == 1:
+        return held
+    for cut, parts, names in ((None, data, "data"), ("fsdp", fsdp * data, ("fsdp", "data"))):
+        for number, size in enumerate(shape):
+            if spec[number] == cut and size % parts == 0:
+                spec[number] = names
+                return NamedSharding(held.mesh, PartitionSpec(*spec))
+    return held
+
+
 def optimizer_shardings(
     optimizer: optax.GradientTransformation, abstract_params: Any, shardings: Any, mesh: Mesh
 ) -> Any:
-    """Moments lie as their parameters do, everything else is on every device."""
+    """Moments lie as `update_shardings` says, everything else is on every device."""
     return optax.tree_map_params(
         optimizer,
         lambda _, sharding: sharding,
         jax.eval_shape(optimizer.init, abstract_params),
-        shardings,
+        update_shardings(abstract_params, shardings),
         transform_non_params=lambda _: replicated(mesh),
     )
 

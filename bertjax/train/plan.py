@@ -26,9 +26,7 @@ def plan(config: Config) -> dict[str, Any]:
         UserError: settings that cannot work.
     """
     validate(config)
-    if config.model.vocab_size is None:
-        model = dataclasses.replace(config.model, vocab_size=PUBLISHED_VOCABULARY)
-        config = dataclasses.replace(config, model=model)
+    config = with_vocabulary(config)
     stretches, flops = phases(config), _phase_flops(config)
     return {
         "parameters": count_parameters(config.model),
@@ -39,6 +37,14 @@ def plan(config: Config) -> dict[str, Any]:
             phase.steps * value for phase, value in zip(stretches, flops, strict=True)
         ),
     }
+
+
+def with_vocabulary(config: Config) -> Config:
+    """The config, with the published vocabulary's size where it says none."""
+    if config.model.vocab_size is not None:
+        return config
+    model = dataclasses.replace(config.model, vocab_size=PUBLISHED_VOCABULARY)
+    return dataclasses.replace(config, model=model)
 
 
 def step_flops(config: Config) -> Callable[[int], float]:

@@ -54,10 +54,8 @@ def make_program(
         objective.loss,
         optimizer,
         learning_rate(config),
-        config.train.accumulation,
-        mesh,
+        config.train,
         shardings,
-        config.train.deterministic,
     )
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

@@ -64,6 +64,16 @@ def test_lamb_takes_the_norms_of_whole_arrays_wherever_their_parts_lie():
     assert whole[-1] < whole[0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_devices_sum_their_gradients_in_the_dtype_that_is_asked_for(dtype):
+    objective = toy_objective()
+    program, state = start(objective, toy_config(gradient_dtype=dtype))
+    program_text = program.step.lower(state, objective.batch(0), jax.random.key(0)).as_text()
+    assert "reduce_scatter" in program_text
+    assert ("bf16" in program_text) == (dtype == "bfloat16")  # all else is float32
+    assert np.isfinite(losses(run_steps(objective, toy_config(gradient_dtype=dtype), 1)[1])).all()
+
+
 @pytest.mark.parametrize("accumulation", [2, 4])
 def test_accumulating_equals_one_batch_as_large(accumulation):
     """Rows have 1 to 8 real positions, so the parts' counts differ."""

@@ -1,0 +1,174 @@
+"""Gradients of the mean loss over a batch that is spread over devices.
+
+Every device runs the loss on its own rows and adds up its own microbatches; then each parameter's
+gradient, whole and once, is summed over the devices, which keep only the parts that they update.
+Written with `jax.shard_map`, so that no compiler decides what is summed, where and how often: a
+model's activations never travel. Over a mesh axis `tensor` the compiler partitions inside each
+device group.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
+
+Figures = dict[str, jax.Array]
+Rows = dict[str, jax.Array]
+Loss = Callable[[Any, Rows, jax.Array], tuple[Figures, Figures]]
+
+
+class Gradients(NamedTuple):
+    """Gradients of the mean loss over a whole batch, and its sums and counts by metric name."""
+
+    gradients: Any
+    sums: Figures
+    counts: Figures
+
+
+def gradients(
+    loss: Loss,
+    params: Any,
+    batch: Rows,
+    key: jax.Array,
+    accumulation: int,
+    held: Any,
+    updated: Any,
+    dtype: Any = jnp.float32,
+) -> Gradients:
+    """Gradients of `total_loss` over the batch, taken in `accumulation` parts on every device.
+
+    Args:
+        loss: (params, rows, key) to sums and counts, each a sum over rows.
+        params, batch, key: of the loss; the batch is split over `BATCH_AXES`.
+        accumulation: parts of a device's rows, one after the other; they must divide.
+        held: a NamedSharding per parameter: where `params` are.
+        updated: the same, where the gradients are wanted, from `mesh.update_shardings`.
+        dtype: the gradients' in the sum over the devices; they come back as float32.
+    """
+    mesh = jax.tree.leaves(held)[0].mesh
+    cut = tuple(name for name in BATCH_AXES if mesh.shape[name] > 1)
+    if not cut:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return own_gradients(loss, params, batch, key, accumulation, lambda counts: counts)
+    manual = cut if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
+    held, updated = (
+        jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
+        for tree in (held, updated)
+    )
+
+    def on_a_device(params: Any, rows: Rows, key: jax.Array) -> tuple[Any, Figures, Figures]:
+        """This device's part of the gradients, and the whole batch's sums and counts."""
+        total = lambda figures: jax.lax.psum(figures, cut)  # noqa: E731
+        with jax.named_scope("gather_weights"):
+            whole = jax.tree.map(_gathered, params, held)
+        found = own_gradients(loss, whole, rows, key, accumulation, total)
+        with jax.named_scope("sum_gradients"):
+            parts = jax.tree.map(
+                lambda own, spec: _summed(own.astype(dtype), spec, cut).astype(own.dtype),
+                found.gradients,
+                updated,
+            )
+        return parts, total(found.sums), found.counts
+
+    nowhere = PartitionSpec()
+    run = jax.shard_map(
+        on_a_device,
+        mesh=mesh,
+        in_specs=(held, PartitionSpec(BATCH_AXES), nowhere),
+        out_specs=(updated, nowhere, nowhere),
+        axis_names=set(manual),
+        check_vma=False,
+    )
+    return Gradients(*run(params, batch, key))
+
+
+def own_gradients(
+    loss: Loss,
+    params: Any,
+    rows: Rows,
+    key: jax.Array,
+    accumulation: int,
+    total: Callable[[Figures], Figures],
+) -> Gradients:
+    """The part that some rows have in the gradients: of their sums over the counts of all rows.
+
+    A first pass over the microbatches only counts (the counts do not depend on the parameters, so
+    the compiler drops the forward pass); the second adds up gradients. The result is that of one
+    batch, whatever the counts of each part.
+
+    Args:
+        total: the counts of these rows to those of all devices' rows.
+    """
+
+    def share(params: Any, part: Rows, counts: Figures | None) -> Any:
+        sums, own_counts = loss(params, part, key)
+        counts = total(jax.lax.stop_gradient(own_counts)) if counts is None else counts
+        return total_loss(sums, counts), (sums, counts)
+
+    if accumulation == 1:
+        found, (sums, counts) = jax.grad(share, has_aux=True)(params, rows, None)
+        return Gradients(found, sums, counts)
+
+    parts = microbatches(rows, accumulation)
+    first = jax.tree.map(lambda rows: rows[0], parts)
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(loss, params, first, key))
+
+    def count(sum_so_far: Figures, part: Rows) -> tuple[Figures, None]:
+        return jax.tree.map(jnp.add, sum_so_far, loss(params, part, key)[1]), None
+
+    counts = total(jax.lax.scan(count, zeros[1], parts)[0])
+
+    def accumulate(sum_so_far: Any, part: Rows) -> tuple[Any, None]:
+        found, (sums, _) = jax.grad(share, has_aux=True)(params, part, counts)
+        return jax.tree.map(jnp.add, sum_so_far, (found, sums)), None
+
+    start = (jax.tree.map(jnp.zeros_like, params), zeros[0])
+    (found, sums), _ = jax.lax.scan(accumulate, start, parts)
+    return Gradients(found, sums, counts)
+
+
+def microbatches(rows: Rows, accumulation: int) -> Rows:
+    """[rows, ...] -> [accumulation, rows / accumulation, ...]; part j holds rows j, j + k, ..."""
+    return jax.tree.map(
+        lambda array: array.reshape(-1, accumulation, *array.shape[1:]).swapaxes(0, 1), rows
+    )
+
+
+def means(sums: Figures, counts: Figures) -> Figures:
+    """Every metric's mean; 0 where nothing was counted."""
+    return {name: sums[name] / jnp.maximum(counts[name], 1) for name in sums}
+
+
+def total_loss(sums: Figures, counts: Figures) -> jax.Array:
+    """What is minimised: the sum of the means of the metrics whose name ends in `_loss`."""
+    found = means(sums, counts)
+    return sum((found[name] for name in found if name.endswith("_loss")), jnp.float32(0))
+
+
+def _gathered(parameter: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """The whole parameter from every device's part of it."""
+    for axis, names in _cut_axes(spec):
+        parameter = jax.lax.all_gather(parameter, names, axis=axis, tiled=True)
+    return parameter
+
+
+def _summed(own: jax.Array, spec: PartitionSpec, over: tuple[str, ...]) -> jax.Array:
+    """The sum of every device's `own` over mesh axes; each device keeps the part `spec` says."""
+    for axis, names in _cut_axes(spec):
+        own = jax.lax.psum_scatter(own, names, scatter_dimension=axis, tiled=True)
+        over = tuple(name for name in over if name not in names)
+    return jax.lax.psum(own, over) if over else own
+
+
+def _cut_axes(spec: PartitionSpec) -> list[tuple[int, tuple[str, ...]]]:
+    """The axes of an array that are cut, each with the mesh axes over which."""
+    named = [(name,) if isinstance(name, str) else name for name in spec]
+    return [(axis, names) for axis, names in enumerate(named) if names]
+
+
+def _without_tensor(spec: PartitionSpec) -> PartitionSpec:
+    return PartitionSpec(*(None if name == TENSOR_AXIS else name for name in spec))

@@ -1,0 +1,81 @@
+"""The real step, compiled for TPU slices that are not attached: two layers of base, full width."""
+
+import functools
+
+import pytest
+
+from bertjax.cli import main
+from bertjax.config import load_config
+from bertjax.errors import UserError
+from bertjax.train.ahead_of_time import plan_on
+from bertjax.train.plan import with_vocabulary
+from bertjax.train.slices import find_slice
+
+pytestmark = pytest.mark.aot
+pytest.importorskip("libtpu")
+
+SLICE = "v5e:2x4"
+MATRICES = 4 * (30_592 * 768 + 514 * 768 + 2 * 12 * 768**2 + 2 * 768**2 + 2 * 768)  # bytes
+
+
+@functools.cache
+def planned():
+    overrides = ("--model.num_layers=2", "--data.length=128", "--train.batch_size=256")
+    return plan_on(with_vocabulary(load_config("base", overrides)), find_slice(SLICE))
+
+
+@pytest.mark.parametrize(
+    ("topology", "chips", "devices"),
+    [("v5e:16x16", 256, 256), ("v4:2x2x2", 8, 8), ("v7x:2x2x2", 8, 16), ("v6e:4x4", 16, 16)],
+)
+def test_a_slice_has_its_chips_and_devices(topology, chips, devices):
+    found = find_slice(topology)
+    assert (found.chips, len(found.devices)) == (chips, devices)
+
+
+def test_a_slice_of_an_impossible_shape_is_refused_in_one_line():
+    with pytest.raises(UserError, match="--topology v5e:3x3: no such slice") as refused:
+        find_slice("v5e:3x3")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_mistake_is_told_before_anything_is_compiled(capsys):
+    assert main(["plan", "base", "--topology", "v5e:2x4", "--train.batch_size=100"]) == 2
+    assert "train.batch_size=100 is not divisible by 8" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_memory_is_what_the_layout_promises():
+    figures = planned()
+    memory = figures["memory"]
+    assert figures["fits"]
+    assert figures["memory_per_chip"] == sum(memory.values()) - memory["total"]
+    assert memory["optimizer"] < 1.1 * 2 * MATRICES / 8
+    assert figures["memory_per_chip"] < 1.5 * 2**30
+
+
+@pytest.mark.slow
+def test_nothing_in_the_step_keeps_it_from_scaling():
+    figures = planned()
+    assert figures["warnings"] == []
+    assert "rng-bit-generator" not in figures["not_estimated"]
+
+
+@pytest.mark.slow
+def test_devices_send_every_gradient_once_and_every_weight_once():
+    sent = {}
+    for group in planned()["collectives"]:
+        sent[group["kind"]] = sent.get(group["kind"], 0) + group["bytes"]
+    assert 0.99 * MATRICES < sent.pop("reduce-scatter") < 1.05 * MATRICES
+    assert 0.99 * MATRICES < sent.pop("all-gather") < 1.05 * MATRICES
+    # Small vectors; and the rows of the token table that lie across the borders of tiles.
+    assert sent.pop("all-reduce") < 0.01 * MATRICES
+    assert sent.pop("collective-permute", 0) < 0.01 * MATRICES
+    assert sent == {}
+
+
+@pytest.mark.slow
+def test_the_estimate_of_the_computing_time_is_of_the_right_size():
+    """A fifth of the peak at least, and not more than the peak; it is the compiler's guess."""
+    figures = planned()
+    assert 0.004 < figures["estimated_seconds"] < 0.03
