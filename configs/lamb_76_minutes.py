@@ -22,7 +22,8 @@ def get_config() -> Config:
     return Config(
         model=load_config("large").model,
         data=DataConfig(length=128),
-        optimizer=OptimizerConfig(name="lamb"),
+        # The phases have rates and warmups of their own; these are for a run without them.
+        optimizer=OptimizerConfig(name="lamb", learning_rate=6e-3, warmup_steps=800),
         train=TrainConfig(
             batch_size=65_536,
             accumulation=16,

@@ -11,10 +11,10 @@ from bertjax.config import ModelConfig
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
+from bertjax.model.sharding import TENSOR_AXIS
 
 _MASKED = -1e30  # finite, so that no row of scores can become not-a-number
 _LONGEST_FUSED = 1024  # in float32 2048 is more than the on-chip memory of a v4 holds
-_HEADS_AXIS = "tensor"  # the mesh axis that heads are split over; rows are split over the others
 
 
 def attend(
@@ -114,8 +114,8 @@ def _attend_fused(
     mesh = _mesh(query)
     if mesh.size == 1 or not mesh.auto_axes:  # one device, or its own part of the rows already
         return attention(query, key, value, pair_ids, *words)
-    rows = tuple(name for name in mesh.auto_axes if name != _HEADS_AXIS)
-    heads = _HEADS_AXIS if _HEADS_AXIS in mesh.auto_axes else None
+    rows = tuple(name for name in mesh.auto_axes if name != TENSOR_AXIS)
+    heads = TENSOR_AXIS if TENSOR_AXIS in mesh.auto_axes else None
     whole, by_row = PartitionSpec(rows, None, heads), PartitionSpec(rows)
     by_word = (PartitionSpec(rows, heads), by_row) if words else ()
     split = jax.shard_map(
@@ -163,7 +163,7 @@ class SelfAttention(nnx.Module):
         """Returns the output [batch, length, hidden], and the probabilities if they are needed."""
         query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
         head_dim = hidden.shape[2] // self.num_heads
-        lanes = hidden.shape[2] // _mesh(query).shape.get(_HEADS_AXIS, 1)
+        lanes = hidden.shape[2] // _mesh(query).shape.get(TENSOR_AXIS, 1)
         path = attention_path(self.setting, _platform(query), hidden.shape[1], lanes, head_dim)
         if path == "fused" and not need_probabilities:
             attended = _attend_fused(query, key, value, pair_ids, dropout, site, head_dim)

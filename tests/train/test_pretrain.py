@@ -111,12 +111,12 @@ def test_a_run_that_another_process_trains_is_refused(data, tmp_path):
 def test_phases_change_length_and_batch_and_count_their_own_arithmetic(data):
     phases = tuple(
         Phase(steps=3, length=length, batch_size=rows, learning_rate=1e-3, warmup_steps=0)
-        for length, rows in ((32, 8), (64, 4))
+        for length, rows in ((32, 16), (64, 8))
     )
     config = with_vocab_size(small_config(steps=None, phases=phases), 200)
     batches = TrainingBatches(data, load_tokenizer(data), config)
     shapes = [batch["token_ids"].shape for batch in batches.stream(1)]
-    assert shapes == [(8, 32)] * 2 + [(4, 64)] * 3
+    assert shapes == [(16, 32)] * 2 + [(8, 64)] * 3
     streamed = list(batches.stream(4))
     for step, batch in enumerate(streamed, start=4):
         jax.tree.map(np.testing.assert_array_equal, batch, batches(step))
