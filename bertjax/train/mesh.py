@@ -169,6 +169,7 @@ def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str
     own = own_rows(sharding, blocks)
 
     def place(rows: np.ndarray) -> jax.Array:
+        """This process's rows [own, ...] as its part of the array of all rows [batch, ...]."""
         size = len(rows) // len(own)
 
         def block(index: tuple[slice, ...] | None) -> np.ndarray:

@@ -124,6 +124,7 @@ def _adam(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
     def update(
         updates: Any, state: Any, params: Any = None, *, finite: Any = True, **others: Any
     ) -> tuple[Any, Any]:
+        """The direction and the new moments; the old ones where `finite`, a bool [], is False."""
         del params, others
 
         def moment(old: jax.Array, gradient: jax.Array, beta: float, order: int) -> jax.Array:

@@ -65,11 +65,8 @@ def make_train_step(
             "loss": mean_loss,
             "learning_rate": step_rate,
             "gradient_norm": norm,
-            "tokens": jnp.sum(real, dtype=jnp.float32),
-            "positions": jnp.float32(real.size),
-            "skipped_steps": state["skipped_steps"],
-            "skipped_in_a_row": state["skipped_in_a_row"],
         }
+        figures |= _counted(state, real)
         return state, figures
 
     return jax.jit(
@@ -79,6 +76,16 @@ def make_train_step(
         out_shardings=(shardings, whole),
         compiler_options={"xla_gpu_deterministic_ops": True} if settings.deterministic else None,
     )
+
+
+def _counted(state: State, real: jax.Array) -> Figures:
+    """What a step counts, float32 or int32 scalars; `real` [batch, length], False for padding."""
+    return {
+        "tokens": jnp.sum(real, dtype=jnp.float32),
+        "positions": jnp.float32(real.size),
+        "skipped_steps": state["skipped_steps"],
+        "skipped_in_a_row": state["skipped_in_a_row"],
+    }
 
 
 def guarded_update(
