@@ -7,7 +7,6 @@ import numpy as np
 
 from bertjax.config import Config
 from bertjax.data.packing import max_pairs
-from bertjax.model.layers import vocab_rows
 from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
 from bertjax.train.compiled_report import Array, Listing
 from bertjax.train.masking import prediction_count
@@ -36,10 +35,11 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     predictions = prediction_count(length, config.masking.rate)
     pairs = max_pairs(length)
     factors = (1, length, predictions, pairs, model.num_heads, predictions * length)
-    own = {rows // shards * factor for factor in factors} | {
-        *(length, model.max_length, model.hidden_size, model.intermediate_size),
-        *(vocab_rows(model), model.num_heads, predictions, pairs),
-    }
+    own = {rows // shards * factor for factor in factors} | {length, predictions, pairs}
+    for leaf in jax.tree.leaves(
+        program.state
+    ):  # weights, moments, their parts
+        own |= {*leaf.shape, *leaf.sharding.shard_shape(leaf.shape)}
     whole = {rows * factor for factor in factors} - own
     found: dict[str, Array] = {}
     for instruction, _, fused in listing.instructions:
