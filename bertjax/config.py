@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.setting_checks import validate
 from bertjax.settings import (
+    LONGEST_FUSED,
     Config,
     DataConfig,
     MaskingConfig,
@@ -29,7 +31,6 @@ from bertjax.settings import (
     TrainConfig,
     phases,
     total_steps,
-    validate,
     with_steps,
 )
 from bertjax.task_settings import (
@@ -42,6 +43,7 @@ from bertjax.task_settings import (
 from bertjax.typed_values import build, convert
 
 __all__ = [
+    "LONGEST_FUSED",
     "Classification",
     "Config",
     "DataConfig",

@@ -1,12 +1,13 @@
 """Every setting of an experiment: typed, frozen, and checked before anything is compiled."""
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from bertjax.errors import UserError
 from bertjax.task_settings import TaskConfig
+
+LONGEST_FUSED = 1024  # positions; in float32 2048 is more than the on-chip memory of a v4 holds
 
 
 @dataclass(frozen=True)
@@ -176,124 +177,3 @@ def with_steps(config: Config, steps: int) -> Config:
         parts[-1] = dataclasses.replace(parts[-1], steps=last, warmup_steps=warmup_steps)
     train = dataclasses.replace(config.train, steps=steps, phases=tuple(parts))
     return dataclasses.replace(config, train=train)
-
-
-def validate(config: Config) -> None:
-    """Refuses settings that cannot work, before anything is compiled; raises UserError."""
-    model, data, optimizer = config.model, config.data, config.optimizer
-    _check_numbers(config)
-    if model.hidden_size % model.num_heads:
-        raise UserError(
-            f"model.hidden_size={model.hidden_size} is not divisible by "
-            f"model.num_heads={model.num_heads}"
-        )
-    head_dim, tensor = model.hidden_size // model.num_heads, max(config.mesh.tensor, 1)
-    if model.attention == "fused" and (128 % head_dim or model.hidden_size % (128 * tensor)):
-        raise UserError(
-            f"model.attention=fused: heads of {head_dim} in model.hidden_size={model.hidden_size} "
-            f"over mesh.tensor={tensor} do not fill groups of 128; leave it out"
-        )
-    if data.pairs != "none" and model.num_segments < 2:
-        raise UserError(f"model.num_segments={model.num_segments}: data.pairs={data.pairs} needs 2")
-    for name, value in {
-        "model.dropout": model.dropout,
-        "model.attention_dropout": model.attention_dropout or 0.0,
-        "data.short_sequence_probability": data.short_sequence_probability,
-        "optimizer.weight_decay": optimizer.weight_decay,
-        "optimizer.beta1": optimizer.beta1,
-        "optimizer.beta2": optimizer.beta2,
-        "optimizer.warmup_share": optimizer.warmup_share or 0.0,
-    }.items():
-        if not 0 <= value < 1:
-            raise UserError(f"{name}={value}: must be at least 0 and below 1")
-    if not 0 < config.masking.rate < 1:
-        raise UserError(f"masking.rate={config.masking.rate}: must lie between 0 and 1")
-    for name, value in {
-        "optimizer.decay_share": optimizer.decay_share,
-        "optimizer.layer_decay": optimizer.layer_decay,
-    }.items():
-        if not 0 < value <= 1:
-            raise UserError(f"{name}={value}: must lie in (0, 1]")
-    steps = config.train.profile_steps or (1, 1)
-    if len(steps) != 2 or not 0 < steps[0] <= steps[1]:
-        raise UserError(f"train.profile_steps={list(steps)}: write [FIRST,LAST], counted from 1")
-    _check_length("data.length", data.length, model.max_length)
-    if config.train.phases and optimizer.warmup_share is not None:
-        raise UserError(
-            "optimizer.warmup_share: every phase has its own warmup_steps; leave it out"
-        )
-    if not config.train.phases:
-        (plain,) = phases(config)
-        _check_batch("train.batch_size", plain.batch_size, config.train.accumulation)
-    for number, phase in enumerate(config.train.phases):
-        _check_phase(phase, f"train.phases[{number}]", config)
-
-
-def _check_numbers(config: Config) -> None:
-    """Refuses what is not finite and greater than 0, or negative where 0 has a meaning."""
-    model, train, optimizer = config.model, config.train, config.optimizer
-    positive = {
-        "model.num_layers": model.num_layers,
-        "model.hidden_size": model.hidden_size,
-        "model.num_heads": model.num_heads,
-        "model.intermediate_size": model.intermediate_size,
-        "model.vocab_size": model.vocab_size,
-        "model.max_length": model.max_length,
-        "model.num_segments": model.num_segments,
-        "model.layer_norm_epsilon": model.layer_norm_epsilon,
-        "model.initializer_range": model.initializer_range,
-        "train.steps": train.steps,
-        "train.epochs": train.epochs,
-        "train.patience": train.patience,
-        "train.batch_size": train.batch_size,
-        "train.accumulation": train.accumulation,
-        "train.log_every": train.log_every,
-        "train.evaluate_every": train.evaluate_every,
-        "train.checkpoint_every": train.checkpoint_every,
-        "train.keep_checkpoints": train.keep_checkpoints,
-        "optimizer.clip_norm": optimizer.clip_norm,
-        "optimizer.epsilon": optimizer.epsilon,
-        "optimizer.learning_rate": optimizer.learning_rate,
-    }
-    for name, value in positive.items():
-        if value is not None:
-            _check_positive(name, value)
-    for name, value in {
-        "optimizer.warmup_steps": optimizer.warmup_steps,
-        "optimizer.frozen_layers": optimizer.frozen_layers,
-    }.items():
-        if value < 0:
-            raise UserError(f"{name}={value}: must not be negative")
-
-
-def _check_phase(phase: Phase, name: str, config: Config) -> None:
-    _check_positive(f"{name}.steps", phase.steps)
-    _check_positive(f"{name}.learning_rate", phase.learning_rate)
-    _check_length(f"{name}.length", phase.length, config.model.max_length)
-    _check_batch(f"{name}.batch_size", phase.batch_size, config.train.accumulation)
-    if not 0 <= phase.warmup_steps <= phase.steps:
-        raise UserError(
-            f"{name}: a phase of {phase.steps} steps cannot warm up for {phase.warmup_steps}; "
-            "change its warmup_steps"
-        )
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise UserError(f"{name}={value}: must be greater than 0 and finite")
-
-
-def _check_length(name: str, length: int, max_length: int) -> None:
-    if length > max_length:
-        raise UserError(
-            f"{name}={length}: such sequences do not fit model.max_length={max_length} positions"
-        )
-    if length < 16:
-        raise UserError(f"{name}={length}: must be at least 16")
-
-
-def _check_batch(name: str, batch_size: int, accumulation: int) -> None:
-    if batch_size < 1 or batch_size % accumulation:
-        raise UserError(
-            f"{name}={batch_size} is not divisible by train.accumulation={accumulation}"
-        )

@@ -156,6 +156,11 @@ def test_a_mistyped_override_is_refused_with_help(text, message):
         (["--train.steps=0"], "train.steps=0"),
         (["--train.batch_size=0"], "train.batch_size=0"),
         (["--data.length=8"], "must be at least 16"),
+        (["--model.attention=fused", "--model.num_heads=3"], "do not fill groups of 128"),
+        (
+            ["--model.attention=fused", "--model.max_length=2048", "--data.length=2048"],
+            "at most 1024 positions",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):

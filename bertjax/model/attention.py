@@ -7,14 +7,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from bertjax.config import ModelConfig
+from bertjax.config import LONGEST_FUSED, ModelConfig
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
 from bertjax.model.sharding import TENSOR_AXIS
 
 _MASKED = -1e30  # finite, so that no row of scores can become not-a-number
-_LONGEST_FUSED = 1024  # in float32 2048 is more than the on-chip memory of a v4 holds
 
 
 def attend(
@@ -81,7 +80,7 @@ def attention_path(setting: str, platform: str, length: int, lanes: int, head_di
     """
     if setting == "auto":
         whole_groups = lanes % 128 == 0 and 128 % head_dim == 0
-        worthwhile = platform == "tpu" and 256 <= length <= _LONGEST_FUSED
+        worthwhile = platform == "tpu" and 256 <= length <= LONGEST_FUSED
         return "fused" if worthwhile and whole_groups else "plain"
     return setting
 
