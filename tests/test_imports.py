@@ -14,6 +14,7 @@ ORDER = (
     ("files", "progress", "protobuf"),
     ("task_settings", "typed_values"),
     ("settings",),
+    ("setting_checks",),
     ("config",),
     ("text",),
     ("data",),
