@@ -46,11 +46,6 @@ def small_run(data):
     return data.parent
 
 
-def pytest_collection_modifyitems(items):
-    """What loads the TPU's library comes last: the profiler crashes in a process that has it."""
-    items.sort(key=lambda item: "aot" in item.keywords)
-
-
 def pytest_sessionfinish(session):
     """Fails a run that must compare with PyTorch (scripts/test.sh, Python 3.11) and did not."""
     if not os.environ.get("BERTJAX_REQUIRE_PARITY"):

@@ -13,7 +13,7 @@ from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
 from bertjax.model.sharding import TENSOR_AXIS
 
-_MASKED = -1e30  # finite, so that no row of scores can become not-a-number
+MASKED = -1e30  # finite, so that no row of scores can become not-a-number
 
 
 def attend(
@@ -40,7 +40,7 @@ def attend(
         "bqnd,bknd->bnqk", query, key, precision=precision, preferred_element_type=jnp.float32
     )
     visible = pair_ids[:, None, :, None] == pair_ids[:, None, None, :]
-    scores = jnp.where(visible, scores * query.shape[-1] ** -0.5, _MASKED)
+    scores = jnp.where(visible, scores * query.shape[-1] ** -0.5, MASKED)
     probabilities = _softmax(scores)
     weights = dropout(probabilities, site).astype(value.dtype)
     return jnp.einsum("bnqk,bknd->bqnd", weights, value, precision=precision), probabilities

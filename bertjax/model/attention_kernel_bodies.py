@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
+from bertjax.model.attention import MASKED
 from bertjax.model.dropout import keep, mix_words
 from bertjax.model.matmul import matmul_precision
 
 LANES = 128  # of a TPU's vector registers: the width of a group of heads
-_MASKED = -1e30  # as in model/attention.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _scores(
     settings: KernelSettings, key: jax.Array, query_t: jax.Array, visible: jax.Array
 ) -> jax.Array:
     """float32 [length, queries] of one head."""
-    return jnp.where(visible, _product(key, query_t) * settings.head_dim**-0.5, _MASKED)
+    return jnp.where(visible, _product(key, query_t) * settings.head_dim**-0.5, MASKED)
 
 
 def _kept(

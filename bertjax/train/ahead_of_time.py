@@ -84,7 +84,11 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
 
 
 def compile_step(config: Config, where: Slice) -> Compiled:
-    """The training step of a config of one phase, compiled for the slice's devices."""
+    """The training step of a config of one phase, compiled for the slice's devices.
+
+    Raises:
+        UserError: the TPU compiler is of another time than jax.
+    """
     start = time.perf_counter()
     program, lowered = _lower(config, where)
     try:
@@ -98,7 +102,14 @@ def compile_step(config: Config, where: Slice) -> Compiled:
     memory = _memory(executable.memory_analysis(), program)
     share = where.memory and where.memory * where.chips // len(where.devices)
     fits = share is None or memory["total"] <= share
-    return Compiled(program, memory, fits, Listing(executable.as_text()), seconds)
+    try:
+        listing = Listing(executable.as_text())
+    except jax.errors.JaxRuntimeError as error:  # a libtpu newer than jax has other instructions
+        raise UserError(
+            f"--topology {where.name}: this jax cannot read what the installed libtpu compiled; "
+            "pip install 'bertjax[aot]' brings the libtpu that fits"
+        ) from error
+    return Compiled(program, memory, fits, listing, seconds)
 
 
 def _lower(config: Config, where: Slice) -> tuple[Program, Any]:

@@ -36,9 +36,7 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     pairs = max_pairs(length)
     factors = (1, length, predictions, pairs, model.num_heads, predictions * length)
     own = {rows // shards * factor for factor in factors} | {length, predictions, pairs}
-    for leaf in jax.tree.leaves(
-        program.state
-    ):  # weights, moments, their parts
+    for leaf in jax.tree.leaves(program.state):  # weights, moments, their parts
         own |= {*leaf.shape, *leaf.sharding.shard_shape(leaf.shape)}
     whole = {rows * factor for factor in factors} - own
     found: dict[str, Array] = {}

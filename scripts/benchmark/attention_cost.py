@@ -19,8 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CLOCKS = {"v4": 1.05e9, "v5e": 1.503e9, "v5p": 1.75e9, "v6e": 1.751e9}  # as in train/slices.py
-TOPOLOGIES = {"v4": "v4:2x2x1", "v5e": "v5e:2x4", "v5p": "v5p:2x2x1", "v6e": "v6e:2x4"}
+SLICES = {"v4": "v4:2x2x1", "v5e": "v5e:2x4", "v5p": "v5p:2x2x1", "v6e": "v6e:2x4"}
 SHAPES = "16x512x768,8x512x1024"  # rows, length, hidden of BERT-base and BERT-large
 HEAD_DIM, RATE = 64, 0.1
 
@@ -28,7 +27,7 @@ HEAD_DIM, RATE = 64, 0.1
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kinds", default="v5e", help=f"of {', '.join(CLOCKS)}")
+    parser.add_argument("--kinds", default="v5e", help=f"of {', '.join(SLICES)}")
     parser.add_argument("--shapes", default=SHAPES, help="ROWSxLENGTHxHIDDEN, by commas")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments = parser.parse_args()
@@ -42,11 +41,8 @@ def main() -> None:
                 rows, length, hidden = (int(size) for size in shape.split("x"))
                 none = None
                 for dropout in ("none", "hash", "hardware"):
-                    steps = rows * (hidden // 128)
-                    times = [
-                        1e3 * steps * bundles / CLOCKS[kind]
-                        for bundles in row_bundles(kind, length, dropout, Path(folder))
-                    ]
+                    each = row_seconds(kind, length, dropout, Path(folder))
+                    times = [1e3 * rows * (hidden // 128) * seconds for seconds in each]
                     none = none or sum(times)
                     shown = (*(round(time, 3) for time in times), f"{sum(times) / none - 1:.0%}")
                     row = dict(
@@ -61,30 +57,24 @@ def prepare_compiler(folder: str) -> None:
     assert "jax" not in sys.modules
     os.environ.update(
         JAX_PLATFORMS="cpu",
-        ALLOW_MULTIPLE_LIBTPU_LOAD="true",
-        TPU_SKIP_MDS_QUERY="1",
-        TPU_ACCELERATOR_TYPE="v5litepod-8",
-        TPU_WORKER_HOSTNAMES="localhost",
         LIBTPU_INIT_ARGS=f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true",
     )
 
 
 @functools.cache
-def row_bundles(kind: str, length: int, dropout: str, folder: Path) -> list[int]:
-    """Bundles of the forward and of the backward kernel for one row and one group of heads."""
+def row_seconds(kind: str, length: int, dropout: str, folder: Path) -> list[float]:
+    """Of the forward and of the backward kernel, for one row and one group of heads."""
     import jax
     import jax.numpy as jnp
-    from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
 
     from bertjax.model import attention_kernel, attention_kernel_bodies
     from bertjax.model.dropout import bit_words
+    from bertjax.train.slices import find_slice
 
-    options = {"chip_config_name": "megacore"} if kind == "v4" else {}
-    topology = topologies.get_topology_desc(
-        platform="tpu", topology_name=TOPOLOGIES[kind], **options
-    )
-    place = SingleDeviceSharding(topology.devices[0])
+    where = find_slice(SLICES[kind])
+    assert where.clock is not None
+    place = SingleDeviceSharding(where.devices[0])
 
     def step(query: Any, key: Any, value: Any, pair_ids: Any, gradient: Any) -> Any:
         shape = (128 // HEAD_DIM, length, length)
@@ -110,7 +100,8 @@ def row_bundles(kind: str, length: int, dropout: str, folder: Path) -> list[int]
     finally:
         attention_kernel_bodies._kept = hash_bits
     blocks = length // attention_kernel._query_block(length)
-    return [blocks * step_bundles(folder, name) for name in ("forward", "backward")]
+    kernels = ("forward", "backward")
+    return [blocks * step_bundles(folder, name) / where.clock for name in kernels]
 
 
 def hardware_bits(settings: Any, words: Any, columns: Any, head: int) -> Any:

@@ -1,7 +1,6 @@
 """The attention kernel goes through the real TPU compiler, alone and in a training step."""
 
 import importlib.util
-import os
 
 import jax
 import jax.numpy as jnp
@@ -15,30 +14,14 @@ from bertjax.model.dropout import bit_words
 from bertjax.train.masking import masking_table
 from bertjax.train.objective import mlm_nsp_objective
 from bertjax.train.program import make_program
+from bertjax.train.slices import find_slice
 
 pytestmark = [
     pytest.mark.aot,
     pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is missing"),
 ]
 SLICES = ("v4:2x2x1", "v5e:2x4", "v5p:2x2x1", "v6e:2x4", "tpu7x:2x2x1")
-ENVIRONMENT = {  # so that libtpu asks no server which machine this is, nor for the only copy of it
-    "TPU_SKIP_MDS_QUERY": "1",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-}
 ROWS, LENGTH, HIDDEN, HEAD_DIM = 2, 256, 256, 64
-
-
-def devices_of(topology):
-    """A slice's devices; a v4 chip is one, of two cores."""
-    from jax.experimental import topologies
-
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    options = {"chip_config_name": "megacore"} if topology.startswith("v4") else {}
-    found = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options)
-    return found.devices
 
 
 def forward_and_backward(query, key, value, pair_ids, gradient):
@@ -50,7 +33,7 @@ def forward_and_backward(query, key, value, pair_ids, gradient):
 
 
 def compiled_alone(topology, length, dtype):
-    mesh = jax.sharding.Mesh(devices_of(topology)[:1], "one")
+    mesh = jax.sharding.Mesh(find_slice(topology).devices[:1], "one")
     place = NamedSharding(mesh, PartitionSpec())
     array = jax.ShapeDtypeStruct((ROWS, length, HIDDEN), dtype, sharding=place)
     ids = jax.ShapeDtypeStruct((ROWS, length), jnp.int32, sharding=place)
@@ -71,7 +54,7 @@ def test_rows_twice_as_long_as_those_that_take_it_fit_the_smallest_memory():
 
 def compiled_step(topology, mesh):
     """A step of two layers over a whole slice."""
-    devices = devices_of(topology)
+    devices = find_slice(topology).devices
     rows = 2 * len(devices) // mesh.tensor
     model = ModelConfig(num_layers=2, hidden_size=HIDDEN, num_heads=4, intermediate_size=512,
                         vocab_size=1000, max_length=LENGTH)  # fmt: skip
