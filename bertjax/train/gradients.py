@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
+from bertjax.train.collectives import gather, scatter_sum
 
 Figures = dict[str, jax.Array]
 Rows = dict[str, jax.Array]
@@ -86,6 +87,41 @@ def gradients(
     return Gradients(*run(params, batch, key))
 
 
+def gather_updated(params: Any, updated: Any, held: Any) -> Any:
+    """Parameters as `held` again, after every device has updated its own part of them.
+
+    Args:
+        params: as `updated` says.
+        updated, held: of `gradients`.
+    """
+    mesh = jax.tree.leaves(held)[0].mesh
+    if mesh.shape["data"] == 1:
+        return params
+    manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
+    updated, held = (
+        jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
+        for tree in (updated, held)
+    )
+
+    def on_a_device(parts: Any) -> Any:
+        return jax.tree.map(
+            lambda part, spec, wanted: part if spec == wanted else _over_data(part, spec),
+            parts,
+            updated,
+            held,
+        )
+
+    run = jax.shard_map(
+        on_a_device,
+        mesh=mesh,
+        in_specs=(updated,),
+        out_specs=held,
+        axis_names=set(manual),
+        check_vma=False,
+    )
+    return run(params)
+
+
 def own_gradients(
     loss: Loss,
     params: Any,
@@ -152,14 +188,20 @@ def total_loss(sums: Figures, counts: Figures) -> jax.Array:
 def _gathered(parameter: jax.Array, spec: PartitionSpec) -> jax.Array:
     """The whole parameter from every device's part of it."""
     for axis, names in _cut_axes(spec):
-        parameter = jax.lax.all_gather(parameter, names, axis=axis, tiled=True)
+        parameter = gather(parameter, names, axis)
     return parameter
+
+
+def _over_data(part: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """A part that is cut over data, and perhaps over fsdp before that, put together over data."""
+    (axis,) = (axis for axis, names in _cut_axes(spec) if "data" in names)
+    return gather(part, ("data",), axis)
 
 
 def _summed(own: jax.Array, spec: PartitionSpec, over: tuple[str, ...]) -> jax.Array:
     """The sum of every device's `own` over mesh axes; each device keeps the part `spec` says."""
     for axis, names in _cut_axes(spec):
-        own = jax.lax.psum_scatter(own, names, scatter_dimension=axis, tiled=True)
+        own = scatter_sum(own, names, axis)
         over = tuple(name for name in over if name not in names)
     return jax.lax.psum(own, over) if over else own
 

@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import optax
 
 from bertjax.config import TrainConfig
-from bertjax.train.gradients import Figures, Loss, gradients, means, total_loss
+from bertjax.train.gradients import (
+    Figures,
+    Loss,
+    gather_updated,
+    gradients,
+    means,
+    total_loss,
+)
 from bertjax.train.mesh import batch_sharding, replicated, update_shardings
 from bertjax.train.state import State
 
@@ -60,7 +67,7 @@ def make_train_step(
         finite = jnp.isfinite(norm) & jnp.isfinite(mean_loss)
         state = guarded_update(state, found.gradients, finite, optimizer, step_rate, updated)
         with jax.named_scope("new_weights"):
-            state["params"] = jax.lax.with_sharding_constraint(state["params"], shardings["params"])
+            state["params"] = gather_updated(state["params"], updated, shardings["params"])
         figures = _present_means(found.sums, found.counts) | {
             "loss": mean_loss,
             "learning_rate": step_rate,
