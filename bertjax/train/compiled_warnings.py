@@ -41,7 +41,9 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     whole = {rows * factor for factor in factors} - own
     found: dict[str, Array] = {}
     for instruction, _, fused in listing.instructions:
-        for array in () if fused else instruction.results:
+        if fused or any(place in instruction.source for place in _MEANT):
+            continue
+        for array in instruction.results:
             if whole & {*array.shape} and np.prod(array.shape) >= rows * length:
                 found.setdefault(f"{instruction.opcode} ({instruction.source})", array)
     return [
