@@ -1,16 +1,15 @@
 """Sums over devices of which each keeps a part, and whole arrays from such parts.
 
-Inside `jax.shard_map`. Over a long mesh axis both take two stages, within groups of devices and
-then between them, as the two sides of a slice: over all 256 chips of a v5e pod at once the TPU
-compiler turns either into a sum of whole arrays, twice the traffic.
+Inside `jax.shard_map`. Both take two stages, within groups of devices and between them, as the two
+sides of a slice: over all chips at once the TPU compiler makes a sum of whole arrays of either, with
+twice the traffic (v5e:16x16, v5e:4x4, v6e:4x4, v4:2x2x2; not v5e:2x4). What a device sends in two
+stages is what it sends in one.
 """
 
 import math
 
 import jax
 import numpy as np
-
-_ONE_STAGE = 8  # devices at most; a v5e:2x4 needs no second one
 
 
 def scatter_sum(own: jax.Array, names: tuple[str, ...], axis: int) -> jax.Array:
@@ -41,8 +40,8 @@ def _stages(names: tuple[str, ...]) -> list[list[list[int]] | None]:
     After the first stage a device has the part of its own group's place; the second cuts that.
     """
     size = jax.lax.axis_size(names)
-    if len(names) > 1 or size <= _ONE_STAGE:
-        return [None]
     groups = max(number for number in range(1, math.isqrt(size) + 1) if size % number == 0)
+    if groups == 1 or len(names) > 1:
+        return [None]
     devices = np.arange(size).reshape(-1, groups)
-    return [devices.T.tolist(), devices.tolist()] if groups > 1 else [None]
+    return [devices.T.tolist(), devices.tolist()]

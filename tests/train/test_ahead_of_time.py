@@ -66,8 +66,9 @@ def test_devices_send_every_gradient_once_and_every_weight_once():
     sent = {}
     for group in planned()["collectives"]:
         sent[group["kind"]] = sent.get(group["kind"], 0) + group["bytes"]
-    assert 0.99 * MATRICES < sent.pop("reduce-scatter") < 1.05 * MATRICES
-    assert 0.99 * MATRICES < sent.pop("all-gather") < 1.05 * MATRICES
+    two_stages = (1 + 1 / 4) * MATRICES  # among four devices; then a quarter, in pairs
+    assert 0.99 * two_stages < sent.pop("reduce-scatter") < 1.03 * two_stages
+    assert 0.99 * two_stages < sent.pop("all-gather") < 1.03 * two_stages
     # Small vectors; and the rows of the token table that lie across the borders of tiles.
     assert sent.pop("all-reduce") < 0.01 * MATRICES
     assert sent.pop("collective-permute", 0) < 0.01 * MATRICES
