@@ -8,12 +8,12 @@ configuration): rows of 128, 4,096 of them, AdamW at 1e-3, 6% warmup, beta2 0.98
 dropout 0.1. Theirs stops by the clock; the 23,000 steps are those of Wettig et al. 2023
 (princeton-nlp/DinkyTrain, run_efficient_mlm_recipe.sh), who follow it. 12.1 billion tokens.
 
-Here: TPU v5e, 2x4 (8 chips, one machine), 16 microbatches; the whole run is 2.3e19 operations, so
-it ends within 24 hours from a utilisation (MFU) of 17% on. What differs from the publication: the
-text is yours; layer norms come after the residual as in BERT (theirs before it, which this package
-does not have), and so this learning rate is untried: lower it if the loss jumps
-(--optimizer.learning_rate=4e-4 is what RoBERTa-large used); gradients are clipped at 1 (theirs not
-at all).
+Here: TPU v5e, 2x4 (8 chips of 16 GiB, one machine), 16 microbatches, 8.4 GB a chip (`bertjax
+plan`); the whole run is 2.3e19 operations, so it ends within 24 hours from a utilisation (MFU) of
+17% on. What differs from the publication: the text is yours; layer norms come after the residual as
+in BERT (theirs before it, which this package does not have), and so this learning rate is untried:
+lower it if the loss jumps (--optimizer.learning_rate=4e-4 is what RoBERTa-large used); gradients
+are clipped at 1 (theirs not at all).
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, TrainConfig, load_config

@@ -1,9 +1,9 @@
 """Sums over devices of which each keeps a part, and whole arrays from such parts.
 
 Inside `jax.shard_map`. Both take two stages, within groups of devices and between them, as the two
-sides of a slice: over all chips at once the TPU compiler makes a sum of whole arrays of either, with
-twice the traffic (v5e:16x16, v5e:4x4, v6e:4x4, v4:2x2x2; not v5e:2x4). What a device sends in two
-stages is what it sends in one.
+sides of a slice: over all chips at once the TPU compiler makes a sum of whole arrays of either,
+twice the traffic (v5e:4x4, v5e:16x16, v6e:4x4, v4:2x2x2; not v5e:2x4). A device sends as much in
+two stages as it would in one.
 """
 
 import math
