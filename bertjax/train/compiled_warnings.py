@@ -36,15 +36,17 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     pairs = max_pairs(length)
     factors = (1, length, predictions, pairs, model.num_heads, predictions * length)
     own = {rows // shards * factor for factor in factors} | {length, predictions, pairs}
-    for leaf in jax.tree.leaves(program.state):  # weights, moments, their parts
-        own |= {*leaf.shape, *leaf.sharding.shard_shape(leaf.shape)}
-    whole = {rows * factor for factor in factors} - own
+    sizes = {size for leaf in jax.tree.leaves(program.state) for size in leaf.shape}
+    parts = {size // n for n in range(1, shards + 1) if shards % n == 0 for size in sizes}
+    whole = {rows * factor for factor in factors} - own - sizes
     found: dict[str, Array] = {}
     for instruction, _, fused in listing.instructions:
         if fused or any(place in instruction.source for place in _MEANT):
             continue
         for array in instruction.results:
-            if whole & {*array.shape} and np.prod(array.shape) >= rows * length:
+            matrix = len(array.shape) <= 2  # may be a part of a weight, on its way
+            suspicious = (whole - parts if matrix else whole) & {*array.shape}
+            if suspicious and np.prod(array.shape) >= rows * length:
                 found.setdefault(f"{instruction.opcode} ({instruction.source})", array)
     return [
         f"{what}: {array} has the rows of the whole batch on every device"
