@@ -70,10 +70,10 @@ def _check_heads(config: Config) -> None:
             f"over mesh.tensor={tensor} do not fill groups of 128; leave it out"
         )
     length = max([phase.length for phase in config.train.phases] or [config.data.length])
-    if length > LONGEST_FUSED:
+    if length > LONGEST_FUSED and config.train.compute_dtype == "float32":
         raise UserError(
-            f"model.attention=fused: for at most {LONGEST_FUSED} positions, and there are "
-            f"{length}; leave it out"
+            f"model.attention=fused: in float32 for at most {LONGEST_FUSED} positions, and there "
+            f"are {length}; leave it out"
         )
 
 

@@ -158,7 +158,10 @@ def test_a_mistyped_override_is_refused_with_help(text, message):
         (["--data.length=8"], "must be at least 16"),
         (["--model.attention=fused", "--model.num_heads=3"], "do not fill groups of 128"),
         (
-            ["--model.attention=fused", "--model.max_length=2048", "--data.length=2048"],
+            [
+                *("--model.attention=fused", "--train.compute_dtype=float32"),
+                *("--model.max_length=2048", "--data.length=2048"),
+            ],
             "at most 1024 positions",
         ),
     ],

@@ -105,6 +105,8 @@ def compile_step(config: Config, where: Slice) -> Compiled:
     try:
         listing = Listing(executable.as_text())
     except jax.errors.JaxRuntimeError as error:  # a libtpu newer than jax has other instructions
+        if where.platform != "tpu":
+            raise
         raise UserError(
             f"--topology {where.name}: this jax cannot read what the installed libtpu compiled; "
             "pip install 'bertjax[aot]' brings the libtpu that fits"

@@ -1,9 +1,11 @@
 """Sums over devices of which each keeps a part, and whole arrays from such parts.
 
-Inside `jax.shard_map`. Both take two stages, within groups of devices and between them, as the two
-sides of a slice: over all chips at once the TPU compiler makes a sum of whole arrays of either,
-twice the traffic (v5e:4x4, v5e:16x16, v6e:4x4, v4:2x2x2; not v5e:2x4). A device sends as much in
-two stages as it would in one.
+Inside `jax.shard_map`. Both take two stages (one if the number of devices is prime, or over several
+mesh axes), within groups of devices and between them, as the two sides of a slice: over all chips
+at once the TPU compiler makes a sum of whole arrays of either, twice the traffic (v5e:4x4,
+v5e:16x16, v6e:4x4, v4:2x2x2; not v5e:2x4). A device sends as much in two stages as it would in one.
+That is what the compiler lists; nobody has timed it, and the groups follow the mesh's order of
+devices, not their places.
 """
 
 import math

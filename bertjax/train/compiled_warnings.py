@@ -37,11 +37,16 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     factors = (1, length, predictions, pairs, model.num_heads, predictions * length)
     own = {rows // shards * factor for factor in factors} | {length, predictions, pairs}
     sizes = {size for leaf in jax.tree.leaves(program.state) for size in leaf.shape}
-    parts = {size // n for n in range(1, shards + 1) if shards % n == 0 for size in sizes}
+    parts = {
+        size // n
+        for n in range(1, shards + 1)
+        for size in sizes
+        if shards % n == 0 and size % n == 0
+    }
     whole = {rows * factor for factor in factors} - own - sizes
     found: dict[str, Array] = {}
     for instruction, _, fused in listing.instructions:
-        if fused or any(place in instruction.source for place in _MEANT):
+        if fused or any(place in listing.source(instruction) for place in _MEANT):
             continue
         for array in instruction.results:
             matrix = len(array.shape) <= 2  # may be a part of a weight, on its way
