@@ -22,4 +22,4 @@ prepare_environment "${extras[@]}"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/pyright
-.venv/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile "$@"
+.venv/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"

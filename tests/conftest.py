@@ -46,6 +46,12 @@ def small_run(data):
     return data.parent
 
 
+def pytest_collection_modifyitems(items):
+    """What loads the TPU's library comes last: in a process that has it a trace may lack the CPU's
+    operations."""
+    items.sort(key=lambda item: "aot" in item.keywords)
+
+
 def pytest_sessionfinish(session):
     """Fails a run that must compare with PyTorch (scripts/test.sh, Python 3.11) and did not."""
     if not os.environ.get("BERTJAX_REQUIRE_PARITY"):
