@@ -87,6 +87,7 @@ class BackendTokenizer:
     def encode_with_offsets(
         self, text: str, *, plain_text: bool = False
     ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The pieces of a text, and for each where it starts and ends in it, in characters."""
         backend = self._plain if plain_text else self.backend
         encoding = backend.encode(text, add_special_tokens=False)
         offsets = encoding.offsets

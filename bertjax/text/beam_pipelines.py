@@ -165,6 +165,10 @@ class _TokenizeTask(beam.DoFn):
         self._chunks = ChunkTokenizer(tokenizer, repeated, self._modes, self._sharding)
 
     def process(self, task: Any) -> Any:
+        """One task's documents as blocks: (shard, ((task, chunk), index bytes, record bytes)).
+
+        What was counted in each chunk goes to the output "counts".
+        """
         for chunk in cut_chunks(task["source"], _documents(task), _CHUNK_BYTES, first=0):
             index, records, counts = self._chunks.tokenize(chunk)
             yield beam.pvalue.TaggedOutput("counts", (chunk.source, counts))

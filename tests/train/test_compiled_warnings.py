@@ -47,6 +47,18 @@ def test_a_gradient_that_is_summed_over_devices_is_no_matter():
     assert warnings(line) == []
 
 
+def test_the_sum_of_gradients_may_have_any_shape():
+    line = 'f32[512,24] reduce-scatter(%a), metadata={op_name="jit(s)/sum_gradients/scatter"}'
+    assert warnings(line) == []
+
+
+def test_a_part_of_a_weight_is_no_matter_but_an_activation_of_its_size_is():
+    """Half of a table of 1,024 positions has as many rows as the batch has tokens."""
+    assert warnings("f32[512,16] slice(%a)", max_length=1024) == []
+    (warning,) = warnings("u8[512,8,8] rng-bit-generator(%a)", max_length=1024)
+    assert "u8[512,8,8] has the rows of the whole batch" in warning
+
+
 def test_matrices_that_do_not_divide_over_the_devices():
     (warning,) = warnings("f32[2] copy(%a)", hidden_size=12, num_heads=2, intermediate_size=20)
     assert "of the optimizer state is whole on every device" in warning
