@@ -11,7 +11,7 @@ import numpy as np
 
 from bertjax.config import Regression
 from bertjax.data.examples import Example
-from bertjax.tasks.classification import HEADS, classifier_logits
+from bertjax.tasks.classification import HEADS, classifier_logits, first_positions
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records, texts_of
 
@@ -31,6 +31,7 @@ def regression_task(settings: Regression, inputs: TextInputs) -> Task:
         read=functools.partial(read_records, settings=settings, inputs=inputs, target=_number),
         examples=lambda record: [example_of(record, "scores", np.float32)],
         logits=_logits,
+        positions=first_positions,
         loss=regression_loss,
         predict=_predict,
         score=regression_scores,
