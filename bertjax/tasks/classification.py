@@ -149,7 +149,8 @@ def _label_number(label: str, labels: tuple[str, ...]) -> int:
 def _check_labels(labels: tuple[str, ...], settings: Classification, train: Path | None) -> None:
     if len(labels) < 2 or len(set(labels)) < len(labels):
         where = "task.labels" if settings.labels else f"{train}: column {settings.label!r}"
-        raise UserError(f"{where}: expected two different labels or more, found {labels}")
+        found = ", ".join(labels) or "none"
+        raise UserError(f"{where}: expected two different labels or more, found {found}")
     weights = settings.label_weights
     if weights and (len(weights) != len(labels) or not all(0 < x < math.inf for x in weights)):
         raise UserError(

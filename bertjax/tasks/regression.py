@@ -16,6 +16,7 @@ from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records, texts_of
 
 _ERRORS = 20
+_LARGEST = 1e15  # of a score: squares are summed in float32
 
 
 def regression_task(settings: Regression, inputs: TextInputs) -> Task:
@@ -108,6 +109,8 @@ def _number(score: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"the score {score[:40]!r} is not a number; mend or remove it")
+    if abs(number) > _LARGEST:
+        raise ValueError(f"the score {score[:40]!r} is beyond {_LARGEST:g}; scale the scores")
     return number
 
 

@@ -1,5 +1,6 @@
 """A labelled task as a handful of plain functions, and what is common to all of them."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,3 +86,9 @@ class Task:
         Callable[[Sequence[Any], Sequence[dict[str, Any]]], tuple[Any, list[dict[str, Any]]]] | None
     ) = None
     positions: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
+
+
+def tell_notes(file: Path | str, notes: Notes) -> None:
+    """Says on standard error what was repaired or left out."""
+    for what, count in notes.items():
+        print(f"bertjax: {file}: {count:,} {what}", file=sys.stderr)

@@ -82,6 +82,11 @@ def test_what_is_no_score_is_told_with_its_row(tmp_path, score):
         read(table(tmp_path, [1.0, score]))
 
 
+def test_a_score_whose_square_no_float32_holds_is_told_with_its_row(tmp_path):
+    with pytest.raises(UserError, match=r"train.tsv: row 3: the score '-1e30' is beyond 1e\+15"):
+        read(table(tmp_path, [1.0, "-1e30"]))
+
+
 def scored(numbers):
     none = np.zeros(0, np.int32)
     return [TextRecord(row, "a", "b", number, none, none) for row, number in enumerate(numbers, 2)]
