@@ -144,10 +144,12 @@ def _starts(sentences: Sentences, targets: np.ndarray, draws: np.ndarray) -> _St
 def _in_turn(drawn: _Drawn) -> _Drawn:
     """The pairs that one pass takes: each begins where the one before it says."""
     following, taken, first = drawn.following.tolist(), [], 0
-    while first < len(following):
+    sentences = len(following)
+    while first < sentences:
         taken.append(first)
         first = following[first]
-    return _Drawn(*(column[taken] for column in drawn))
+    pairs = np.array(taken, np.int64)
+    return _Drawn(*(column[pairs] for column in drawn))
 
 
 def _next_sentence(starts: _Starts) -> _Drawn:
