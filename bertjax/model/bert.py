@@ -95,7 +95,9 @@ def logical_axes(config: ModelConfig, heads: Sequence[str] = PRETRAINING_HEADS) 
     with nnx.use_eager_sharding(False):
         specs = _by_part(
             heads,
-            lambda name: nnx.get_partition_spec(nnx.state(_abstract(name, config), nnx.Param)),
+            lambda name: nnx.get_partition_spec(
+                nnx.state(_abstract(name, config, jnp.dtype(jnp.float32)), nnx.Param)
+            ),
         )
     is_spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
     return jax.tree.map(tuple, specs, is_leaf=is_spec)
@@ -264,7 +266,9 @@ def _graph(name: str, config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Any
         return nnx.graphdef(_abstract(name, config, dtype))
 
 
-def _abstract(name: str, config: ModelConfig, dtype: Any = jnp.float32) -> Any:
+@functools.lru_cache(maxsize=64)
+def _abstract(name: str, config: ModelConfig, dtype: jnp.dtype) -> Any:
+    """The module with shapes in place of weights; never changed, so that one does for all."""
     nowhere = jax.sharding.AbstractMesh((), ())  # under a mesh, Flax reads our axes' names as its
     with jax.sharding.use_abstract_mesh(nowhere):
         return nnx.eval_shape(lambda: _part(name, config, dtype, Keys(jax.random.key(0))))

@@ -64,7 +64,7 @@ def pretrain(
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     join_processes()
-    located(run, "run folder")
+    run = located(run, "run folder")
     if config.task is not None or config.train.epochs is not None:
         raise UserError("a config for fine-tuning (task, train.epochs): bertjax finetune takes it")
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
