@@ -52,8 +52,9 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
     Returns:
         `topology`, `chips`, `devices`, `mesh`, `rows_per_chip`, `memory_per_chip` (bytes), the same
         by kind in `memory`, `chip_memory`, `fits`, `collectives` (see `compiled_report.Collective`;
-        bytes per step), `estimated_seconds` (of the computation, see `Listing.cycles`; None where
-        the compiler estimates none), `not_estimated`, `warnings` and `compile_seconds`.
+        `bytes` that a device sends in a step), `estimated_seconds` (of the computation, see
+        `Listing.cycles`; None where the compiler estimates none), `not_estimated`, `warnings` and
+        `compile_seconds`.
 
     Raises:
         UserError: config and slice do not fit together.

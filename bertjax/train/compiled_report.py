@@ -19,6 +19,9 @@ _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _NAME = re.compile(r'\bop_name="([^"]*)"')
+_PARTITIONS = re.compile(r"^HloModule .*\bnum_partitions=(\d+)", re.MULTILINE)
+# Groups written out, {{0,1},{2,3}}; or as a table of [groups,devices of each]<=[...] of all.
+_GROUPS = re.compile(r"\breplica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\]<=)")
 _BYTES = {"pred": 1, "bf16": 2}
 
 COLLECTIVES = (
@@ -77,7 +80,7 @@ class Collective:
         kind: "all-reduce" and so on.
         source: the place.
         count: how many there are.
-        bytes: of the whole arrays that are put together or summed, as each device sees them.
+        bytes: that a device sends in all of them together, by `Listing.sent`.
     """
 
     kind: str
@@ -90,6 +93,8 @@ class Listing:
     """The parsed text of a compiled program."""
 
     def __init__(self, text: str) -> None:
+        found = _PARTITIONS.search(text)
+        self._devices = int(found[1]) if found else 1
         self._computations: dict[str, list[Instruction]] = {}
         self._entry, current = "", []
         for line in text.splitlines():
@@ -188,7 +193,7 @@ class Listing:
         for instruction, times in self.transfers():
             key = instruction.opcode, _place(self.source(instruction))
             found[key] += times
-            size[key] += times * self._moved(instruction)
+            size[key] += times * sum(sent for _, sent in self.sent(instruction))
         groups = [Collective(*key, found[key], size[key]) for key in found]
         return sorted(groups, key=lambda group: -group.bytes)
 
@@ -198,13 +203,29 @@ class Listing:
         inside = self._computations.get(added[1], []) if added else []
         return instruction.source or next((part.source for part in inside if part.source), "")
 
-    def _moved(self, instruction: Instruction) -> int:
-        """Bytes of the whole arrays: of what goes into a reduce-scatter, of what comes out else."""
-        arrays = instruction.results
-        if instruction.opcode == "reduce-scatter":
-            operands = re.findall(r"%([\w.\-]+)", instruction.rest.partition(")")[0])
+    def sent(self, transfer: Instruction) -> list[tuple[Array, int]]:
+        """The whole arrays that a transfer sums or puts together, each with what a device sends.
+
+        In bytes, around a ring of g devices: (g - 1) / g of an array that each has a part of or
+        keeps a part of; of a sum that every device gets, twice that; else all of the array.
+        """
+        arrays = transfer.results
+        if transfer.opcode == "reduce-scatter":
+            operands = re.findall(r"%([\w.\-]+)", transfer.rest.partition(")")[0])
             arrays = [array for name in operands for array in self._results.get(name, ())]
-        return sum(array.bytes for array in arrays)
+        group = self._group(transfer)
+        if transfer.opcode == "all-reduce":
+            return [(array, 2 * array.bytes * (group - 1) // group) for array in arrays]
+        if transfer.opcode in ("reduce-scatter", "all-gather", "all-to-all"):
+            return [(array, array.bytes * (group - 1) // group) for array in arrays]
+        return [(array, array.bytes) for array in arrays]
+
+    def _group(self, transfer: Instruction) -> int:
+        """How many devices exchange with one another; all where the listing names no groups."""
+        found = _GROUPS.search(transfer.rest)
+        if not found:
+            return self._devices
+        return len(found[1].split(",")) if found[1] else int(found[2])
 
     @functools.cached_property
     def _results(self) -> dict[str, tuple[Array, ...]]:

@@ -60,18 +60,18 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
 
 
 def _unexpected_transfers(config: Config, program: Program, listing: Listing) -> list[str]:
-    """Transfers as large as activations that are neither of gradients nor of weights."""
+    """Transfers of which a device sends half a hidden state, of no gradient and no weight."""
     if program.mesh.shape[TENSOR_AXIS] > 1:  # there activations are summed in every layer
         return []
     rows = config.train.batch_size // _shards(program)
-    large = rows * config.data.length * config.model.hidden_size  # bytes: half a hidden state
+    large = rows * config.data.length * config.model.hidden_size  # bytes: half of one in bfloat16
     return [
         f"{instruction.opcode} of {array}, which is neither a gradient nor a weight "
         f"({listing.source(instruction) or 'source unknown'})"
         for instruction, _ in listing.transfers()
         if not any(place in listing.source(instruction) for place in _MEANT)
-        for array in instruction.results
-        if array.bytes >= large
+        for array, sent in listing.sent(instruction)
+        if sent >= large
     ]
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
-from bertjax.train.collectives import gather, scatter_sum
+from bertjax.train.collectives import gather, in_two_stages, scatter_sum
 
 Figures = dict[str, jax.Array]
 Rows = dict[str, jax.Array]
@@ -55,7 +55,8 @@ def gradients(
     if not cut:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return own_gradients(loss, params, batch, key, accumulation, lambda counts: counts)
-    manual = cut if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
+    manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
+    stages = in_two_stages(mesh)
     held, updated = (
         jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
         for tree in (held, updated)
@@ -65,11 +66,11 @@ def gradients(
         """This device's part of the gradients, and the whole batch's sums and counts."""
         total = lambda figures: jax.lax.psum(figures, cut)  # noqa: E731
         with jax.named_scope("gather_weights"):
-            whole = jax.tree.map(_gathered, params, held)
+            whole = jax.tree.map(lambda part, spec: _gathered(part, spec, stages), params, held)
         found = own_gradients(loss, whole, rows, key, accumulation, total)
         with jax.named_scope("sum_gradients"):
             parts = jax.tree.map(
-                lambda own, spec: _summed(own.astype(dtype), spec, cut).astype(own.dtype),
+                lambda own, spec: _summed(own.astype(dtype), spec, cut, stages).astype(own.dtype),
                 found.gradients,
                 updated,
             )
@@ -98,28 +99,30 @@ def gather_updated(params: Any, updated: Any, held: Any) -> Any:
     if mesh.shape["data"] == 1:
         return params
     manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
-    updated, held = (
+    stages = in_two_stages(mesh)
+    parts, wholes = (
         jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
         for tree in (updated, held)
     )
 
-    def on_a_device(parts: Any) -> Any:
+    def on_a_device(params: Any) -> Any:
         return jax.tree.map(
-            lambda part, spec, wanted: part if spec == wanted else _over_data(part, spec),
+            lambda part, spec, whole: part if spec == whole else _over_data(part, spec, stages),
+            params,
             parts,
-            updated,
-            held,
+            wholes,
         )
 
     run = jax.shard_map(
         on_a_device,
         mesh=mesh,
-        in_specs=(updated,),
-        out_specs=held,
+        in_specs=(parts,),
+        out_specs=wholes,
         axis_names=set(manual),
         check_vma=False,
     )
-    return run(params)
+    # Inside, nothing says where the parts of the axis tensor lie.
+    return jax.lax.with_sharding_constraint(run(params), held)
 
 
 def own_gradients(
@@ -185,23 +188,25 @@ def total_loss(sums: Figures, counts: Figures) -> jax.Array:
     return sum((found[name] for name in found if name.endswith("_loss")), jnp.float32(0))
 
 
-def _gathered(parameter: jax.Array, spec: PartitionSpec) -> jax.Array:
+def _gathered(parameter: jax.Array, spec: PartitionSpec, two_stages: bool) -> jax.Array:
     """The whole parameter from every device's part of it."""
     for axis, names in _cut_axes(spec):
-        parameter = gather(parameter, names, axis)
+        parameter = gather(parameter, names, axis, two_stages)
     return parameter
 
 
-def _over_data(part: jax.Array, spec: PartitionSpec) -> jax.Array:
+def _over_data(part: jax.Array, spec: PartitionSpec, two_stages: bool) -> jax.Array:
     """A part that is cut over data, and perhaps over fsdp before that, put together over data."""
     (axis,) = (axis for axis, names in _cut_axes(spec) if "data" in names)
-    return gather(part, ("data",), axis)
+    return gather(part, ("data",), axis, two_stages)
 
 
-def _summed(own: jax.Array, spec: PartitionSpec, over: tuple[str, ...]) -> jax.Array:
+def _summed(
+    own: jax.Array, spec: PartitionSpec, over: tuple[str, ...], two_stages: bool
+) -> jax.Array:
     """The sum of every device's `own` over mesh axes; each device keeps the part `spec` says."""
     for axis, names in _cut_axes(spec):
-        own = scatter_sum(own, names, axis)
+        own = scatter_sum(own, names, axis, two_stages)
         over = tuple(name for name in over if name not in names)
     return jax.lax.psum(own, over) if over else own
 

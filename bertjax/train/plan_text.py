@@ -16,7 +16,7 @@ def plan_text(figures: dict[str, Any]) -> str:
     ]
     if "largest_rows_per_chip" in figures:
         lines.append(f"most rows per chip that fit: {figures['largest_rows_per_chip']}")
-    lines += ["", *_time_lines(figures), "", "sent between devices, per step:"]
+    lines += ["", *_time_lines(figures), "", "sent by a device, per step:"]
     lines += [
         f"    {group['kind']:18} {_size(group['bytes']):>9} in {group['count']:3}  "
         f"{group['source']}"

@@ -56,7 +56,7 @@ def plan(name: str, topology: str, rows: int, settings: list[str]) -> dict[str, 
 def table(cells: dict[str, dict[str, Any]]) -> str:
     """All cells in Markdown."""
     lines = [
-        "| config, slice, rows per chip | chips | memory per chip | estimated | sent per step "
+        "| config, slice, rows per chip | chips | memory per chip | estimated | a device sends "
         "| warnings | compiled in |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -2,12 +2,19 @@
 
 import functools
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from bertjax.cli import main
-from bertjax.config import load_config
+from bertjax.config import MeshConfig, load_config
 from bertjax.errors import UserError
 from bertjax.train.ahead_of_time import plan_on
+from bertjax.train.collectives import in_two_stages, scatter_sum
+from bertjax.train.compiled_report import Listing
+from bertjax.train.mesh import make_mesh, replicated
 from bertjax.train.plan import with_vocabulary
 from bertjax.train.slices import find_slice
 
@@ -44,6 +51,37 @@ def test_a_mistake_is_told_before_anything_is_compiled(capsys):
     assert "train.batch_size=100 is not divisible by 8" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("topology", "sizes"),
+    [("v5e:2x4", (4, 2)), ("v5e:4x4", (4, 4)), ("v5e:4x8", (8, 4)), ("v5e:16x16", (16, 16))],
+)
+def test_the_stages_are_the_sides_of_a_slice(topology, sizes):
+    """Chips whose numbers differ by the length of a row are a column: one place each, in order."""
+    mesh = make_mesh(MeshConfig(), find_slice(topology).devices)
+    places = np.array([device.coords[:2] for device in mesh.devices.flat]).reshape(*sizes, 2)
+    rows, columns = places[:, :-1] - places[:, 1:], places[:-1] - places[1:]
+    assert (np.abs(rows).sum(-1) == 1).all()
+    assert (np.abs(columns).sum(-1) == 1).all()
+
+
+@pytest.mark.parametrize("two_stages", [False, True])
+def test_a_slice_of_sixteen_chips_sums_a_part_at_a_time_in_two_stages_alone(two_stages):
+    mesh = make_mesh(MeshConfig(), find_slice("v5e:4x4").devices)
+    assert in_two_stages(mesh)
+    run = jax.shard_map(
+        lambda own: scatter_sum(own, ("data",), 0, two_stages),
+        mesh=mesh,
+        in_specs=PartitionSpec(),
+        out_specs=PartitionSpec("data"),
+        check_vma=False,
+    )
+    whole = jax.ShapeDtypeStruct((3072, 768), jnp.float32, sharding=replicated(mesh))
+    listing = jax.jit(run).lower(whole).compile().as_text() or ""
+    part = 3072 * 768 * 4 * 15 // 16
+    found = [(group.kind, group.bytes) for group in Listing(listing).collectives()]
+    assert found == ([("reduce-scatter", part)] if two_stages else [("all-reduce", 2 * part)])
+
+
 @pytest.mark.slow
 def test_memory_is_what_the_layout_promises():
     figures = planned()
@@ -66,9 +104,9 @@ def test_devices_send_every_gradient_once_and_every_weight_once():
     sent = {}
     for group in planned()["collectives"]:
         sent[group["kind"]] = sent.get(group["kind"], 0) + group["bytes"]
-    two_stages = (1 + 1 / 4) * MATRICES  # among four devices; then a quarter, in pairs
-    assert 0.99 * two_stages < sent.pop("reduce-scatter") < 1.03 * two_stages
-    assert 0.99 * two_stages < sent.pop("all-gather") < 1.03 * two_stages
+    others = MATRICES * 7 / 8  # in two stages: 3/4 of it, and half of the quarter that is left
+    assert 0.99 * others < sent.pop("reduce-scatter") < 1.03 * others
+    assert 0.99 * others < sent.pop("all-gather") < 1.03 * others
     # Small vectors; and the rows of the token table that lie across the borders of tiles.
     assert sent.pop("all-reduce") < 0.01 * MATRICES
     assert sent.pop("collective-permute", 0) < 0.01 * MATRICES

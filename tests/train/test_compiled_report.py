@@ -14,7 +14,7 @@ LISTING = """HloModule jit_step, num_partitions=8
 
 %all-reduce-scatter.1 (whole: f32[16,8]) -> f32[2,8] {
   %whole = f32[16,8] parameter(0)
-  %all = f32[16,8] all-reduce(%whole), to_apply=%add
+  %all = f32[16,8] all-reduce(%whole), replica_groups={}, to_apply=%add
   ROOT %own = f32[2,8] dynamic-slice(%all, %whole), dynamic_slice_sizes={2,8}
 }
 
@@ -44,11 +44,14 @@ ENTRY %main (a: f32[16,8]) -> f32[2,8] {
   %kernel = bf16[4]{0} custom-call(%a), custom_call_target="tpu_custom_call", metadata={
 "several": "lines"
 }
-  %gathered = (f32[2,8], f32[16,8]) all-gather-start(%a), metadata={op_name="jit(s)/new_weights/x"}
+  %gathered = (f32[4,8], f32[16,8]) all-gather-start(%a), replica_groups=[2,4]<=[4,2]T(1,0), \
+dimensions={0}, metadata={op_name="jit(s)/new_weights/x"}
   %done = f32[16,8] all-gather-done(%gathered)
   %summed = (f32[16,8], bf16[8]) all-reduce(%a, %a), to_apply=%add
   %shared = f32[2,8] fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
-  ROOT %part = f32[2,8]{1,0} reduce-scatter(%fused), replica_groups={{0,1,2,3,4,5,6,7}}, \
+  %permuted = f32[16,8] collective-permute(%a), source_target_pairs={{0,1},{1,0}}, \
+metadata={op_name="edge"}
+  ROOT %part = f32[8,8]{1,0} reduce-scatter(%fused), replica_groups={{0,1},{2,3},{4,5},{6,7}}, \
 to_apply=%add, metadata={op_name="jit(step)/jit(main)/shard_map/sum_gradients/reduce_scatter"}
 }
 """
@@ -63,21 +66,26 @@ def test_what_has_no_estimate_is_counted_by_kind():
         "Pallas kernel": 1,
         "all-gather": 1,
         "all-reduce": 2,
+        "collective-permute": 1,
         "reduce-scatter": 1,
         "rng-bit-generator": 1,
     }
 
 
+WHOLE = 16 * 8 * 4  # bytes
+
+
 @pytest.mark.parametrize(
     ("kind", "source", "size"),
     [
-        ("all-gather", "new_weights/x", 16 * 8 * 4),
-        ("all-reduce", "sum_gradients/add", 16 * 8 * 4 + 8 * 2),
-        ("reduce-scatter", "sum_gradients/reduce_scatter", 16 * 8 * 4),
-        ("reduce-scatter", "sum_gradients/add", 16 * 8 * 4),
+        ("all-gather", "new_weights/x", WHOLE * 3 // 4),  # among four, as a table of groups says
+        ("all-reduce", "sum_gradients/add", 2 * (WHOLE + 8 * 2) * 7 // 8),  # no groups: all eight
+        ("reduce-scatter", "sum_gradients/reduce_scatter", WHOLE // 2),  # in pairs, written out
+        ("reduce-scatter", "sum_gradients/add", WHOLE * 7 // 8),  # empty groups: all eight
+        ("collective-permute", "edge", WHOLE),
     ],
 )
-def test_a_transfer_is_told_with_its_place_and_the_bytes_of_the_whole_array(kind, source, size):
+def test_a_transfer_is_told_with_its_place_and_the_bytes_that_a_device_sends(kind, source, size):
     assert Collective(kind, source, 1, size) in Listing(LISTING).collectives()
 
 
