@@ -4,8 +4,8 @@
     python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks --task sst2 --seeds 3
 
 TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
-`table.json` into the output folder after every task. Safe to run again: what is finished is not
-trained twice. Settings such as `--train.epochs=1` are for all tasks.
+`table.json` into the output folder after every task; other tasks' rows of the same checkpoint stay.
+Safe to run again: what is finished is not trained twice. Settings such as `--train.epochs=1` are for all tasks.
 """
 
 import argparse
@@ -69,7 +69,8 @@ def main() -> int:
         return 2
     if not parsed.no_scratch:
         starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
-    rows: list[dict[str, Any]] = []
+    source = starts["pretrained"].weights.source
+    rows = earlier_rows(parsed.output, source)
     refused = 0
     for task in there:
         row: dict[str, Any] = {"task": task}
@@ -82,9 +83,16 @@ def main() -> int:
             print(f"{task}: {error}", file=sys.stderr)
             refused = 2
             continue
-        rows.append(row)
-        write_tables(parsed.output, starts["pretrained"].weights.source, rows)
+        rows[task] = row
+        write_tables(parsed.output, source, [rows[name] for name in TASKS if name in rows])
     return refused
+
+
+def earlier_rows(folder: Path, source: str) -> dict[str, dict[str, Any]]:
+    """The table's rows by task from earlier calls with the same checkpoint."""
+    file = folder / "table.json"
+    table = json.loads(file.read_text()) if file.is_file() else {}
+    return {row["task"]: row for row in table.get("tasks", ()) if table["started_from"] == source}
 
 
 def files_of(task: str, data: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.tasks import main
+from scripts.tasks import earlier_rows, main, write_tables
 
 
 def refused(monkeypatch, capsys, init, data, output):
@@ -28,3 +28,11 @@ def test_a_checkpoint_that_is_not_there_is_told_in_one_line(monkeypatch, capsys,
 def test_a_folder_without_any_task_is_told_in_one_line(monkeypatch, capsys, tmp_path):
     message = refused(monkeypatch, capsys, "nowhere", str(tmp_path), str(tmp_path / "out"))
     assert message == f"tasks: --data {tmp_path}: no task has data there\n"
+
+
+def test_rows_of_the_same_checkpoint_stay_in_the_table(tmp_path):
+    row = {"task": "sst2", "pretrained": {"metric": "accuracy", "seconds": 60.0}}
+    row["pretrained"]["figures"] = {"accuracy": 0.875}
+    write_tables(tmp_path, "a run", [row])
+    assert earlier_rows(tmp_path, "a run") == {"sst2": row}
+    assert earlier_rows(tmp_path, "another run") == {}
