@@ -5,7 +5,8 @@
 
 TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
 `table.json` into the output folder after every task; other tasks' rows of the same checkpoint stay.
-Safe to run again: what is finished is not trained twice. Settings such as `--train.epochs=1` are for all tasks.
+Safe to run again: what is finished is not trained twice. Settings such as `--train.epochs=1` are
+for all tasks.
 """
 
 import argparse
