@@ -60,8 +60,11 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Writes RUN and prints its report."""
     from bertjax.config import load_config
+    from bertjax.files import require_local
 
     config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
+    for option in ("train", "dev"):
+        require_local(f"--{option}", getattr(parsed, option))
 
     from bertjax.api import load_pretrained
     from bertjax.tasks.finetune import finetune

@@ -170,12 +170,14 @@ def require_local(
         instead: what to do where nothing can be mounted; `{}` stands for the path.
 
     Raises:
-        UserError: the path has a scheme, such as `gs://`.
+        UserError: the path has a scheme, such as `gs://`; `tfds:/FOLDER` is local.
     """
     # A pathlib.Path has only one of the slashes left.
     if (parts := re.fullmatch(r"(\w+):/+([^/]+)/?(.*)", str(path))) is None:
         return
     scheme, bucket, rest = parts.groups()
+    if scheme == "tfds":
+        return
     url = f"{scheme}://{bucket}/{rest}"
     raise UserError(
         f"{option} {url}: must be local or mounted; mount the bucket (gcsfuse {bucket} FOLDER) and "

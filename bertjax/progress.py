@@ -40,7 +40,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None or self._bar is not None or self._done > self._first:
+            self.close()  # otherwise what went wrong says it all
 
     def start_at(self, done: int) -> None:
         """Tells that this much was done before: it counts for the bar, not for the speed."""

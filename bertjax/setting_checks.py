@@ -112,6 +112,11 @@ def _check_numbers(config: Config) -> None:
     }.items():
         if value < 0:
             raise UserError(f"{name}={value}: must not be negative")
+    if optimizer.frozen_layers > model.num_layers:
+        raise UserError(
+            f"optimizer.frozen_layers={optimizer.frozen_layers}: there are only "
+            f"model.num_layers={model.num_layers}"
+        )
 
 
 def _check_phase(phase: Phase, name: str, config: Config) -> None:

@@ -4,8 +4,8 @@
     python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks --task sst2 --seeds 3
 
 TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
-`table.json` into the output folder after every task. Safe to run again: what is finished is not
-trained twice. Settings such as `--train.epochs=1` are for all tasks.
+`table.json` into the output folder after every task; other tasks' rows of the same checkpoint stay.
+Safe to run again: what is finished is not trained twice. Settings such as `--train.epochs=1` are for all tasks.
 """
 
 import argparse
@@ -14,15 +14,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bertjax.api import load_pretrained
+from bertjax.cli import choose_platform
 from bertjax.config import load_config
 from bertjax.errors import UserError
 from bertjax.files import write_whole
-from bertjax.tasks.finetune import Pretrained, finetune
-from bertjax.tasks.seeds import finetune_seeds
-from bertjax.train.host_memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from bertjax.tasks.finetune import Pretrained
 
 
 class Files(NamedTuple):
@@ -56,40 +56,71 @@ def main() -> int:
     parser.add_argument("--no-scratch", action="store_true", help="leave the baseline out")
     parsed, overrides = parser.parse_known_args()
 
-    keep_freed_memory()
-    starts = {"pretrained": load_pretrained(parsed.init)}
+    choose_platform()  # before jax is imported
+    from bertjax.api import load_pretrained
+
+    there = [task for task in parsed.task or TASKS if has_data(task, parsed.data)]
+    try:
+        if not there:
+            raise UserError(f"--data {parsed.data}: no task has data there")
+        starts = {"pretrained": load_pretrained(parsed.init)}
+    except UserError as error:
+        print(f"tasks: {error}", file=sys.stderr)
+        return 2
     if not parsed.no_scratch:
         starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
-    rows: list[dict[str, Any]] = []
+    source = starts["pretrained"].weights.source
+    rows = earlier_rows(parsed.output, source)
     refused = 0
-    for task in parsed.task or TASKS:
-        files = [parsed.data / task / name for name in TASKS[task]]
-        if not all(file.is_file() for file in files):
-            print(f"{task}: no {files[0]} and {files[1].name}, left out")
-            continue
+    for task in there:
         row: dict[str, Any] = {"task": task}
         try:
             for start, pretrained in starts.items():
                 run = parsed.output / f"{task}-{start}"
+                files = files_of(task, parsed.data)
                 row[start] = train(task, pretrained, files, run, parsed.seeds, overrides)
         except UserError as error:  # the others need not wait for it
             print(f"{task}: {error}", file=sys.stderr)
             refused = 2
             continue
-        rows.append(row)
-        write_tables(parsed.output, starts["pretrained"].weights.source, rows)
+        rows[task] = row
+        write_tables(parsed.output, source, [rows[name] for name in TASKS if name in rows])
     return refused
+
+
+def earlier_rows(folder: Path, source: str) -> dict[str, dict[str, Any]]:
+    """The table's rows by task from earlier calls with the same checkpoint."""
+    file = folder / "table.json"
+    table = json.loads(file.read_text()) if file.is_file() else {}
+    return {row["task"]: row for row in table.get("tasks", ()) if table["started_from"] == source}
+
+
+def files_of(task: str, data: Path) -> list[Path]:
+    """A task's file to learn from and the one that it is measured on."""
+    return [data / task / name for name in TASKS[task]]
+
+
+def has_data(task: str, data: Path) -> bool:
+    """Whether both files are there; says so if not."""
+    files = files_of(task, data)
+    found = all(file.is_file() for file in files)
+    if not found:
+        print(f"{task}: no {files[0]} and {files[1].name}, left out")
+    return found
 
 
 def train(
     task: str,
-    pretrained: Pretrained,
+    pretrained: "Pretrained",
     files: Sequence[Path],
     run: Path,
     seeds: int,
     overrides: list[str],
 ) -> dict[str, Any]:
     """The figures of the best step, and over several seeds their mean and standard deviation."""
+    from bertjax.tasks.finetune import finetune
+    from bertjax.tasks.seeds import finetune_seeds
+
     config = load_config(_CONFIGS.get(task, task), overrides)
     train, dev = files
     if seeds == 1:

@@ -12,6 +12,7 @@ COMMANDS = (
     *("prepare", "pretrain", "finetune", "predict", "evaluate"),
     *("fill-mask", "embed", "convert", "plan"),
 )
+FINETUNE = ("finetune", "sst2", "--init", "nowhere", "--run", "run")
 
 
 def refused(capsys, *arguments):
@@ -78,6 +79,8 @@ def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys, tmp_path
         (["embed", "nowhere", "--output", "a.npy", "--input"], "cp -r gs://bucket/data/en .)"),
         (["embed", "nowhere", "--input", "a.txt", "--output"], "cp FILE gs://bucket/data/en)"),
         (["prepare", "--output", "data", "--corpus"], "cp -r gs://bucket/data/en .)"),
+        ([*FINETUNE, "--train", "a.tsv", "--dev"], "cp -r gs://bucket/data/en .)"),
+        ([*FINETUNE, "--dev", "a.tsv", "--train"], "cp -r gs://bucket/data/en .)"),
         (["prepare", "--corpus", "nowhere", "--output"], "cp -r FOLDER gs://bucket/data/en)"),
     ],
     ids=lambda value: " ".join(value[:: len(value) - 1]) if isinstance(value, list) else "",

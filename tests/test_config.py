@@ -144,6 +144,7 @@ def test_a_mistyped_override_is_refused_with_help(text, message):
         (["--optimizer.learning_rate=nan"], "optimizer.learning_rate=nan"),
         (["--optimizer.learning_rate=inf"], "optimizer.learning_rate=inf"),
         (["--optimizer.warmup_steps=-1"], "optimizer.warmup_steps=-1"),
+        (["--optimizer.frozen_layers=13"], "optimizer.frozen_layers=13: there are only model"),
         (["--optimizer.beta1=1"], "optimizer.beta1=1.0"),
         (["--optimizer.beta2=-0.1"], "optimizer.beta2=-0.1"),
         (["--optimizer.epsilon=0"], "optimizer.epsilon=0.0"),

@@ -9,7 +9,7 @@ from socket import gethostname
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.files import held, write_whole
+from bertjax.files import held, require_local, write_whole
 
 ROOT = Path(__file__).parent.parent
 
@@ -195,3 +195,8 @@ def test_of_many_processes_only_one_at_a_time_holds_a_folder(tmp_path):
     command = [sys.executable, "-c", COMPETE, str(tmp_path / "run")]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
+
+
+@pytest.mark.parametrize("path", ["tfds:/sets/glue/sst2@test", "tfds:glue/sst2", "a.tsv", ""])
+def test_what_has_no_bucket_is_local(path):
+    require_local("--data", path)

@@ -135,6 +135,19 @@ def test_what_cannot_be_fine_tuned_or_predicted_is_told_in_one_line(
     )  # fmt: skip
 
 
+def test_a_file_without_rows_is_told_in_one_line(finetuned, tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text("sentence\n")
+    files = ("--input", str(tmp_path / "a.tsv"), "--output", str(tmp_path / "a.jsonl"))
+    assert "a.tsv: no rows in it" in refused(capsys, "predict", str(finetuned), *files)
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+def test_evaluate_tells_what_the_file_lacks(finetuned, tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text("sentence\tlabel\nbad\tfirst\n\tsecond\n")
+    assert main(["evaluate", str(finetuned), "--data", str(tmp_path / "a.tsv")]) == 0
+    assert "a.tsv: 1 rows with an empty text" in capsys.readouterr().err
+
+
 def test_a_loaded_run_tells_what_it_is(finetuned):
     bert = bertjax.load(finetuned)
     assert "classification_head" in bert.source

@@ -33,6 +33,12 @@ def test_without_a_terminal_lines_come_at_intervals_with_speed_and_time_left(cap
     assert lines == ["training: 300 of 1,000 steps, 16.7/s, 0:42 left"]
 
 
+def test_where_nothing_was_done_an_error_stands_alone(capsys):
+    with pytest.raises(ValueError, match="wrong"), Progress("reading"):
+        raise ValueError("wrong")
+    assert not capsys.readouterr().err
+
+
 def test_an_unknown_total_gives_no_time_left(capsys):
     with Progress("reading", unit="document") as bar:
         bar.update(7)

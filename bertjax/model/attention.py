@@ -11,6 +11,7 @@ from bertjax.config import LONGEST_FUSED, ModelConfig
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
+from bertjax.model.positions import Selected
 from bertjax.model.sharding import TENSOR_AXIS
 
 MASKED = -1e30  # finite, so that no row of scores can become not-a-number
@@ -23,27 +24,35 @@ def attend(
     pair_ids: jax.Array,
     dropout: Dropout,
     site: int,
+    selected: Selected | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Attention of each position to those with the same pair id; padding (0) sees padding.
 
     Args:
-        query, key, value: [batch, length, heads, head_dim].
+        query: [batch, queries, heads, head_dim], of every position or of the `selected` ones.
+        key, value: [batch, length, heads, head_dim].
         pair_ids: int32 [batch, length].
         dropout, site: for the attention probabilities.
 
     Returns:
-        the attended values [batch, length, heads, head_dim], and the probabilities before dropout
-        float32 [batch, heads, length, length].
+        the attended values [batch, queries, heads, head_dim], and the probabilities before dropout
+        float32 [batch, heads, queries, length].
     """
     precision = matmul_precision(query.dtype)
+    # Heads before positions: a CPU's products take a fifth to a third less time so.
+    query, key, value = (array.swapaxes(1, 2) for array in (query, key, value))
     scores = jnp.einsum(
-        "bqnd,bknd->bnqk", query, key, precision=precision, preferred_element_type=jnp.float32
+        "bnqd,bnkd->bnqk", query, key, precision=precision, preferred_element_type=jnp.float32
     )
-    visible = pair_ids[:, None, :, None] == pair_ids[:, None, None, :]
+    own_ids = pair_ids
+    if selected is not None:
+        own_ids = jnp.take_along_axis(pair_ids, selected.positions, axis=1)
+    visible = own_ids[:, None, :, None] == pair_ids[:, None, None, :]
     scores = jnp.where(visible, scores * query.shape[-1] ** -0.5, MASKED)
     probabilities = _softmax(scores)
-    weights = dropout(probabilities, site).astype(value.dtype)
-    return jnp.einsum("bnqk,bknd->bqnd", weights, value, precision=precision), probabilities
+    weights = dropout(probabilities, site, selected).astype(value.dtype)
+    attended = jnp.einsum("bnqk,bnkd->bnqd", weights, value, precision=precision)
+    return attended.swapaxes(1, 2), probabilities
 
 
 @jax.custom_vjp
@@ -153,21 +162,32 @@ class SelfAttention(nnx.Module):
 
     def __call__(
         self,
+        asking: jax.Array,
         hidden: jax.Array,
         pair_ids: jax.Array,
         dropout: Dropout,
         site: int,
         need_probabilities: bool = False,
+        selected: Selected | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Returns the output [batch, length, hidden], and the probabilities if they are needed."""
-        query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
+        """Attention of `asking` to `hidden` [batch, length, hidden].
+
+        Args:
+            asking: `hidden` itself, or its rows at the `selected` positions.
+
+        Returns:
+            the output, shaped as `asking`, and the probabilities if they are needed.
+        """
+        query, key, value = self.query(asking), self.key(hidden), self.value(hidden)
         head_dim = hidden.shape[2] // self.num_heads
         lanes = hidden.shape[2] // _mesh(query).shape.get(TENSOR_AXIS, 1)
         path = attention_path(self.setting, _platform(query), hidden.shape[1], lanes, head_dim)
-        if path == "fused" and not need_probabilities:
+        if path == "fused" and not need_probabilities and selected is None:
             attended = _attend_fused(query, key, value, pair_ids, dropout, site, head_dim)
             return self.output(attended), None
-        heads = (*hidden.shape[:2], self.num_heads, head_dim)
-        query, key, value = (array.reshape(heads) for array in (query, key, value))
-        attended, probabilities = attend(query, key, value, pair_ids, dropout, site)
-        return self.output(attended.reshape(hidden.shape)), probabilities
+        heads = (self.num_heads, head_dim)
+        query, key, value = (
+            array.reshape(*array.shape[:2], *heads) for array in (query, key, value)
+        )
+        attended, probabilities = attend(query, key, value, pair_ids, dropout, site, selected)
+        return self.output(attended.reshape(asking.shape)), probabilities

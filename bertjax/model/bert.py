@@ -19,6 +19,7 @@ from bertjax.model.dropout import Dropout
 from bertjax.model.encoder import SITES_PER_LAYER, Embeddings, EncoderLayer
 from bertjax.model.heads import LinearHead, MlmHead, Pooler
 from bertjax.model.layers import Keys, vocab_rows
+from bertjax.model.positions import Selected, position_ids
 from bertjax.model.sharding import split_rows
 
 Params = dict[str, Any]
@@ -29,7 +30,7 @@ HEADS = (*PRETRAINING_HEADS, "classification_head", "tagging_head", "span_head")
 class Encoded(NamedTuple):
     """What the encoder returns; the tuples are empty unless asked for."""
 
-    hidden: jax.Array  # [batch, length, hidden], after the last layer
+    hidden: jax.Array  # [batch, length or count, hidden], after the last layer
     hidden_states: tuple[jax.Array, ...]  # num_layers + 1; [0] is the embeddings
     attentions: tuple[jax.Array, ...]  # num_layers, float32 [batch, heads, length, length]
 
@@ -51,14 +52,20 @@ class Encoder(nnx.Module):
         pair_ids: jax.Array,
         dropout: Dropout,
         attention: bool = False,
+        positions: jax.Array | None = None,
     ) -> Encoded:
-        """Every hidden state is kept, and every attention if asked for."""
+        """Every hidden state is kept, and every attention if asked for.
+
+        The last layer computes `positions` int32 [batch, count] alone, if they are given.
+        """
         hidden = self.embeddings(token_ids, segment_ids, position_ids(pair_ids), dropout)
         hidden = split_rows(hidden)
         states, attentions = [hidden], []
+        last = None if positions is None else Selected(positions, token_ids.shape[1])
         for number, layer in enumerate(self.layers):
             first_site = 1 + number * SITES_PER_LAYER
-            others = (pair_ids, dropout, first_site, attention)
+            selected = last if number == len(self.layers) - 1 else None
+            others = (pair_ids, dropout, first_site, attention, selected)
             hidden, probabilities = _apply(layer, hidden, others, self.remat)
             hidden = split_rows(hidden)
             states.append(hidden)
@@ -88,7 +95,9 @@ def logical_axes(config: ModelConfig, heads: Sequence[str] = PRETRAINING_HEADS) 
     with nnx.use_eager_sharding(False):
         specs = _by_part(
             heads,
-            lambda name: nnx.get_partition_spec(nnx.state(_abstract(name, config), nnx.Param)),
+            lambda name: nnx.get_partition_spec(
+                nnx.state(_abstract(name, config, jnp.dtype(jnp.float32)), nnx.Param)
+            ),
         )
     is_spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
     return jax.tree.map(tuple, specs, is_leaf=is_spec)
@@ -106,6 +115,7 @@ def forward(
     row_ids: jax.Array | None = None,
     all_hidden: bool = False,
     attention: bool = False,
+    positions: jax.Array | None = None,
 ) -> Encoded:
     """The encoder's hidden states.
 
@@ -122,12 +132,15 @@ def forward(
         row_ids: int32 [batch], each row's number in the global batch; needed with `dropout_key`.
         all_hidden, attention: whether to keep every layer's states and probabilities; the latter
             takes the plain attention, whatever `config.attention`.
+        positions: int32 [batch, count], where the last hidden states are wanted: `hidden` is then
+            [batch, count, hidden], the same values. The last layer's queries and feed-forward are
+            computed for these alone, which saves most of that layer; its keys and values for all.
     """
     dropout = Dropout(config.dropout, dropout_key, row_ids)
     layers = {int(number): layer for number, layer in params["layers"].items()}
     weights = {"embeddings": params["embeddings"], "layers": layers}
     encoder = _merge("encoder", weights, config, compute_dtype)
-    encoded = encoder(token_ids, segment_ids, pair_ids, dropout, attention)
+    encoded = encoder(token_ids, segment_ids, pair_ids, dropout, attention, positions)
     return encoded if all_hidden else encoded._replace(hidden_states=())
 
 
@@ -163,24 +176,6 @@ def tagging_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> ja
 def span_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
     """Float32 logits [..., 2] of hidden states [..., hidden]; 0 = start, 1 = end (section 4.2)."""
     return _apply_head("span_head", params, config, hidden)
-
-
-def position_ids(pair_ids: jax.Array) -> jax.Array:
-    """int32 [batch, length]: each position's place in its own pair, from 0."""
-    index = jnp.broadcast_to(jnp.arange(pair_ids.shape[1], dtype=jnp.int32), pair_ids.shape)
-    starts = jnp.pad(pair_ids[:, 1:] != pair_ids[:, :-1], ((0, 0), (1, 0)))
-    return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
-
-
-def classifier_positions(pair_ids: jax.Array, pairs: int) -> jax.Array:
-    """int32 [batch, pairs]: where each pair's `[CLS]` stands; 0 for a pair that is absent."""
-    numbers = jnp.arange(1, pairs + 1, dtype=pair_ids.dtype)
-    return jnp.argmax(pair_ids[:, None, :] == numbers[None, :, None], axis=2).astype(jnp.int32)
-
-
-def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
-    """[batch, length, hidden] at [batch, count] to [batch, count, hidden]."""
-    return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
 
 
 def count_parameters(config: ModelConfig) -> int:
@@ -271,7 +266,9 @@ def _graph(name: str, config: ModelConfig, dtype: jnp.dtype) -> nnx.GraphDef[Any
         return nnx.graphdef(_abstract(name, config, dtype))
 
 
-def _abstract(name: str, config: ModelConfig, dtype: Any = jnp.float32) -> Any:
+@functools.lru_cache(maxsize=64)
+def _abstract(name: str, config: ModelConfig, dtype: jnp.dtype) -> Any:
+    """The module with shapes in place of weights; never changed, so that one does for all."""
     nowhere = jax.sharding.AbstractMesh((), ())  # under a mesh, Flax reads our axes' names as its
     with jax.sharding.use_abstract_mesh(nowhere):
         return nnx.eval_shape(lambda: _part(name, config, dtype, Keys(jax.random.key(0))))

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from bertjax.model.positions import Selected
+
 _GOLDEN = np.uint32(0x9E3779B9)
 
 
@@ -29,13 +31,19 @@ class Dropout:
     key: jax.Array | None = None
     row_ids: jax.Array | None = None
 
-    def __call__(self, inputs: jax.Array, site: int) -> jax.Array:
-        """Drops elements of `inputs` [batch, ...]; `site` is the call's number in the model."""
+    def __call__(self, inputs: jax.Array, site: int, selected: Selected | None = None) -> jax.Array:
+        """Drops elements of `inputs` [batch, ...]; `site` is the call's number in the model.
+
+        Where the last axis but one holds `selected` positions alone, these lose what they would
+        lose among all.
+        """
         if not self.active:
             return inputs
         assert self.key is not None
         assert self.row_ids is not None, "dropout needs row_ids"
-        kept = keep(random_bits(self.key, site, self.row_ids, inputs.shape[1:]), self.rate)
+        kept = keep(
+            random_bits(self.key, site, self.row_ids, inputs.shape[1:], selected), self.rate
+        )
         return jnp.where(kept, inputs / (1.0 - self.rate), 0).astype(inputs.dtype)
 
     @property
@@ -44,7 +52,13 @@ class Dropout:
         return self.key is not None and self.rate > 0.0
 
 
-def random_bits(key: jax.Array, site: int, row_ids: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def random_bits(
+    key: jax.Array,
+    site: int,
+    row_ids: jax.Array,
+    shape: tuple[int, ...],
+    selected: Selected | None = None,
+) -> jax.Array:
     """Uniform random uint32 [batch, *shape], a pure function of (key, site, row id, index).
 
     Args:
@@ -52,8 +66,16 @@ def random_bits(key: jax.Array, site: int, row_ids: jax.Array, shape: tuple[int,
         site: which draw this is; different sites give independent bits.
         row_ids: int32 [batch].
         shape: of one row, at least one axis; at most 2**32 elements.
+        selected: what the last axis but one holds; the bits are those that the positions have in
+            a draw for all.
     """
-    outer, inner = bit_words(key, site, row_ids, shape)
+    if selected is None:
+        outer, inner = bit_words(key, site, row_ids, shape)
+    else:
+        whole = (*shape[:-2], selected.length, shape[-1])
+        outer, inner = bit_words(key, site, row_ids, whole)
+        lines = selected.positions.reshape(-1, *(1,) * (len(shape) - 2), shape[-2])
+        outer = jnp.take_along_axis(outer, lines, axis=-1)
     return mix_words(outer[..., None], inner.reshape(-1, *(1,) * (len(shape) - 1), shape[-1]))
 
 

@@ -11,6 +11,7 @@ from bertjax.model.activations import ACTIVATIONS
 from bertjax.model.attention import SelfAttention
 from bertjax.model.dropout import Dropout
 from bertjax.model.layers import Dense, Keys, LayerNorm, table, vocab_rows
+from bertjax.model.positions import Selected, gather_positions
 
 SITES_PER_LAYER = 3  # dropout: attention probabilities, attention output, feed-forward output
 
@@ -58,14 +59,19 @@ class EncoderLayer(nnx.Module):
         dropout: Dropout,
         first_site: int,
         need_probabilities: bool = False,
+        selected: Selected | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
-        """[batch, length, hidden] to the same, and the probabilities if they are needed."""
+        """[batch, length, hidden] to the same, and the probabilities if they are needed.
+
+        Where `selected` is given both are of these positions alone.
+        """
         own_rate = self.attention_dropout
         inside = dropout if own_rate is None else dataclasses.replace(dropout, rate=own_rate)
+        asking = hidden if selected is None else gather_positions(hidden, selected.positions)
         attended, probabilities = self.attention(
-            hidden, pair_ids, inside, first_site, need_probabilities
+            asking, hidden, pair_ids, inside, first_site, need_probabilities, selected
         )
-        hidden = self.attention_norm(hidden + dropout(attended, first_site + 1))
+        hidden = self.attention_norm(asking + dropout(attended, first_site + 1, selected))
         inner = self.activation(self.intermediate(hidden))
-        output = dropout(self.output(inner), first_site + 2)
+        output = dropout(self.output(inner), first_site + 2, selected)
         return self.output_norm(hidden + output), probabilities

@@ -16,6 +16,7 @@ from bertjax.config import Classification, ModelConfig
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.model import bert
+from bertjax.model.positions import classifier_positions
 from bertjax.tasks.classification_scores import classification_details, classification_scores
 from bertjax.tasks.table_files import read_table
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
@@ -55,6 +56,7 @@ def classification_task(settings: Classification, inputs: TextInputs, train: Pat
         ),
         examples=lambda record: [example_of(record, "labels", np.int32)],
         logits=classifier_logits,
+        positions=first_positions,
         loss=functools.partial(classification_loss, weights=weights or (1.0,) * len(labels)),
         predict=functools.partial(_predict, labels=labels),
         score=functools.partial(classification_scores, labels=labels),
@@ -62,11 +64,16 @@ def classification_task(settings: Classification, inputs: TextInputs, train: Pat
     )
 
 
+def first_positions(batch: Mapping[str, jax.Array]) -> jax.Array:
+    """int32 [rows, examples]: where each example of a packed batch begins, with its `[CLS]`."""
+    return classifier_positions(batch["pair_ids"], batch["example_ids"].shape[1])
+
+
 def classifier_logits(
     params: bert.Params,
     config: ModelConfig,
     hidden: jax.Array,
-    batch: Mapping[str, jax.Array],
+    batch: Mapping[str, jax.Array],  # noqa: ARG001
     dropout: Callable[..., jax.Array],
 ) -> Logits:
     """`classification`, float32 [rows, examples, labels]: pooler, dropout, one matrix product.
@@ -77,12 +84,11 @@ def classifier_logits(
     Args:
         params: with a pooler and a classification head.
         config: the model's, with its labels.
-        hidden: [rows, length, hidden].
+        hidden: [rows, examples, hidden], at `first_positions`.
         batch: from `pack_examples`.
         dropout: of the head's input.
     """
-    positions = bert.classifier_positions(batch["pair_ids"], batch["example_ids"].shape[1])
-    pooled = bert.pooled(params, config, bert.gather_positions(hidden, positions))
+    pooled = bert.pooled(params, config, hidden)
     return {"classification": bert.classification_logits(params, config, dropout(pooled))}
 
 
@@ -143,7 +149,8 @@ def _label_number(label: str, labels: tuple[str, ...]) -> int:
 def _check_labels(labels: tuple[str, ...], settings: Classification, train: Path | None) -> None:
     if len(labels) < 2 or len(set(labels)) < len(labels):
         where = "task.labels" if settings.labels else f"{train}: column {settings.label!r}"
-        raise UserError(f"{where}: expected two different labels or more, found {labels}")
+        found = ", ".join(labels) or "none"
+        raise UserError(f"{where}: expected two different labels or more, found {found}")
     weights = settings.label_weights
     if weights and (len(weights) != len(labels) or not all(0 < x < math.inf for x in weights)):
         raise UserError(

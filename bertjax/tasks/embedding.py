@@ -15,6 +15,7 @@ from tokenizers import normalizers
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
+from bertjax.model.positions import classifier_positions
 from bertjax.tasks.sentence_rows import (
     SentenceRows,
     most_sentences,
@@ -168,8 +169,10 @@ def _embed_rows(
 ) -> jax.Array:
     """Float32 [rows, sentences, hidden] of packed rows [rows, length]."""
     segment_ids = jnp.zeros_like(token_ids)
-    hidden = bert.forward(params, config, token_ids, segment_ids, pair_ids).hidden
-    vectors = _POOL[pooling](hidden, pair_ids, most_sentences(token_ids.shape[1]))
+    most = most_sentences(token_ids.shape[1])
+    read = classifier_positions(pair_ids, most) if pooling == "cls" else None
+    hidden = bert.forward(params, config, token_ids, segment_ids, pair_ids, positions=read).hidden
+    vectors = hidden if pooling == "cls" else _POOL[pooling](hidden, pair_ids, most)
     if normalize:
         lengths = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
         vectors = vectors / jnp.maximum(lengths, 1e-12)
@@ -182,10 +185,6 @@ def _mean(hidden: jax.Array, pair_ids: jax.Array, most: int) -> jax.Array:
     return totals / jnp.maximum(jnp.sum(own, axis=-1, keepdims=True), 1.0)
 
 
-def _first(hidden: jax.Array, pair_ids: jax.Array, most: int) -> jax.Array:
-    return bert.gather_positions(hidden, bert.classifier_positions(pair_ids, most))
-
-
 def _largest(hidden: jax.Array, pair_ids: jax.Array, most: int) -> jax.Array:
     own = _membership(pair_ids, most)[..., None]  # [batch, sentences, length, 1]
     return jnp.max(hidden[:, None], axis=2, where=own, initial=-jnp.inf)
@@ -196,4 +195,4 @@ def _membership(pair_ids: jax.Array, most: int) -> jax.Array:
     return pair_ids[:, None, :] == jnp.arange(1, most + 1)[None, :, None]
 
 
-_POOL = {"mean": _mean, "cls": _first, "max": _largest}
+_POOL = {"mean": _mean, "max": _largest}

@@ -23,7 +23,7 @@ from bertjax.tasks.finetune_config import with_model, with_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.report_table import report_markdown
-from bertjax.tasks.task import Task
+from bertjax.tasks.task import Task, tell_notes
 from bertjax.tasks.task_objective import task_objective
 from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.digest import named_leaves
@@ -130,8 +130,7 @@ def _read(task: Task, file: Path) -> Labelled:
     records = list(task.read(file, True, notes))
     if not records:
         raise UserError(f"{file}: nothing in it")
-    for what, count in notes.items():
-        _tell(f"{file}: {count:,} {what}")
+    tell_notes(file, notes)
     return Labelled(str(file), records, dict(notes))
 
 

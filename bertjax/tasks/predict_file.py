@@ -15,6 +15,7 @@ from bertjax.files import check_output, write_whole
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
+from bertjax.tasks.task import tell_notes
 from bertjax.train.mesh import make_mesh, replicated
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ class FileModel:
         self._params = jax.device_put(params, replicated(make_mesh(config.mesh)))
 
     def evaluate(self, file: Path) -> dict[str, float | int | None]:
-        """The task's metrics and loss on a labelled file.
+        """The task's metrics and loss on a labelled file; tells what was repaired or left out.
 
         Raises:
             UserError: it cannot be used.
         """
-        records = self._task.read(file, True, Counter())
+        notes: Counter[str] = Counter()
+        records = self._task.read(file, True, notes)
         found = predict_all(self._predictor(labelled=True), self._params, records)
         if not found.records:
             raise UserError(f"{file}: nothing in it")
+        tell_notes(file, notes)
         return figures(self._task, found)
 
     def predict(self, file: Path, output: Path) -> dict[str, int]:

@@ -11,11 +11,12 @@ import numpy as np
 
 from bertjax.config import Regression
 from bertjax.data.examples import Example
-from bertjax.tasks.classification import HEADS, classifier_logits
+from bertjax.tasks.classification import HEADS, classifier_logits, first_positions
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records, texts_of
 
 _ERRORS = 20
+_LARGEST = 1e15  # of a score: squares are summed in float32
 
 
 def regression_task(settings: Regression, inputs: TextInputs) -> Task:
@@ -31,6 +32,7 @@ def regression_task(settings: Regression, inputs: TextInputs) -> Task:
         read=functools.partial(read_records, settings=settings, inputs=inputs, target=_number),
         examples=lambda record: [example_of(record, "scores", np.float32)],
         logits=_logits,
+        positions=first_positions,
         loss=regression_loss,
         predict=_predict,
         score=regression_scores,
@@ -107,6 +109,8 @@ def _number(score: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"the score {score[:40]!r} is not a number; mend or remove it")
+    if abs(number) > _LARGEST:
+        raise ValueError(f"the score {score[:40]!r} is beyond {_LARGEST:g}; scale the scores")
     return number
 
 

@@ -1,5 +1,6 @@
 """A labelled task as a handful of plain functions, and what is common to all of them."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Task:
         logits: (params, the model's config with these labels, hidden [rows, length, hidden], batch
             from `pack_examples`, dropout) to float32 arrays by name, [rows, examples, ...] or
             [rows, length, ...]. `dropout` is a function of an array [rows, ...] that the head's
-            input goes through.
+            input goes through. With `positions`, hidden is [rows, count, hidden].
         loss: (logits, batch) to the sum and the count of each of the task's losses (a name that
             ends in `_loss`) and per-batch figures.
         predict: (record, its examples, for each of them the logits by name: [tokens, ...] or
@@ -65,6 +66,8 @@ class Task:
         calibrate: (records of the dev file, predictions of the best step) to the settings that
             suit them best, which the run keeps, and the predictions with these; None where a task
             has nothing to settle after training.
+        positions: a batch to the positions int32 [rows, count] whose hidden states `logits` reads;
+            None for all of them.
     """
 
     settings: TaskConfig
@@ -82,3 +85,10 @@ class Task:
     calibrate: (
         Callable[[Sequence[Any], Sequence[dict[str, Any]]], tuple[Any, list[dict[str, Any]]]] | None
     ) = None
+    positions: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
+
+
+def tell_notes(file: Path | str, notes: Notes) -> None:
+    """Says on standard error what was repaired or left out."""
+    for what, count in notes.items():
+        print(f"bertjax: {file}: {count:,} {what}", file=sys.stderr)

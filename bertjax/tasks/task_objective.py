@@ -76,6 +76,7 @@ def task_logits(
         compute_dtype=dtype,
         dropout_key=dropout_key,
         row_ids=row_ids,
+        positions=None if task.positions is None else task.positions(batch),
     )
     site = 1 + config.num_layers * SITES_PER_LAYER  # the first that the encoder does not use
     dropout = functools.partial(Dropout(config.dropout, dropout_key, row_ids), site=site)

@@ -35,13 +35,13 @@ def read_lines(
 
     Raises:
         UserError: the file cannot be read, is damaged, or is not UTF-8 text; the message gives the
-            offset of the first bad byte in the decompressed text.
+            line and the offset of the first bad byte in the decompressed text.
     """
     offset = 0
     try:
         with _open(path) as stream:
-            for line in _cut_lines(stream, max_bytes, cut_long, path):
-                text = _decode(line, offset, path)
+            for number, line in _cut_lines(stream, max_bytes, cut_long, path):
+                text = _decode(line, offset, path, number)
                 text = text.removeprefix("\ufeff") if offset == 0 else text
                 yield text.strip() if strip else text.removesuffix("\n").removesuffix("\r")
                 offset += len(line)
@@ -127,19 +127,21 @@ _UNPACKERS: dict[str, Callable[[BinaryIO], Any]] = {
 
 def _cut_lines(
     stream: BinaryIO, max_bytes: int, cut_long: bool, path: CorpusFile
-) -> Iterator[bytes]:
-    rest = b""
+) -> Iterator[tuple[int, bytes]]:
+    """Each piece with the number of its line, from 1."""
+    number, rest = 1, b""
     while piece := stream.readline(max_bytes - len(rest)):
         piece = rest + piece
         rest = b""
         if len(piece) >= max_bytes and not piece.endswith(b"\n"):
             if not cut_long:
-                raise UserError(f"{path}: a line is longer than {max_bytes >> 20} MiB")
+                raise UserError(f"{path}: line {number} is longer than {max_bytes >> 20} MiB")
             end = _cut_position(piece)
             piece, rest = piece[:end], piece[end:]
-        yield piece
+        yield number, piece
+        number += piece.endswith(b"\n")
     if rest:
-        yield rest
+        yield number, rest
 
 
 def _cut_position(piece: bytes) -> int:
@@ -153,7 +155,7 @@ def _cut_position(piece: bytes) -> int:
     return len(piece)
 
 
-def _decode(line: bytes, offset: int, path: CorpusFile) -> str:
+def _decode(line: bytes, offset: int, path: CorpusFile, number: int) -> str:
     zero = line.find(b"\0")
     try:
         if zero < 0:
@@ -162,4 +164,6 @@ def _decode(line: bytes, offset: int, path: CorpusFile) -> str:
         where, what = zero, "a binary file (zero byte"
     except UnicodeDecodeError as error:
         where, what = error.start, f"not UTF-8 text (bad byte 0x{line[error.start]:02x}"
-    raise UserError(f"{path}: {what} at offset {offset + where}); convert it to UTF-8 text")
+    raise UserError(
+        f"{path}: line {number}: {what} at offset {offset + where}); convert it to UTF-8 text"
+    )

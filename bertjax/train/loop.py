@@ -12,6 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,15 +81,30 @@ def fit(
     run = epath.Path(run)
     program = make_program(objective, config)
     start, state, kept = _restore(program, checkpoints, config, identity or {}, facts or {})
+    batches = stream(start) if stream else map(objective.batch, itertools.count(start))
+    if start < total_steps(config):
+        batches = _begun(batches)
     state = state or _new_state(program, objective, config, initial_params)
     write_config(run, config)
-    batches = stream(start) if stream else map(objective.batch, itertools.count(start))
     with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
         training = _Training(
             objective, config, run, program, checkpoints, flops, kept, stop, report
         )
         last = _train(training, start, state, batches)
         return _summarise(run, last, kept, report)
+
+
+def _begun(batches: Batches) -> Batches:
+    """The same batches; the first is made at once, beside what is done until it is asked for."""
+    thread = ThreadPoolExecutor(1)
+    first = thread.submit(next, batches)
+    thread.shutdown(wait=False)
+
+    def all_of_them() -> Batches:
+        yield first.result()
+        yield from batches
+
+    return all_of_them()
 
 
 class _Training(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 
 from bertjax.config import Config, MaskingConfig, ModelConfig
 from bertjax.model import bert
+from bertjax.model.positions import classifier_positions
 from bertjax.train.masking import Masked, MaskingTable, mask_tokens, prediction_count
 
 Batch = dict[str, Any]
@@ -131,10 +132,14 @@ def masked_loss(
 ) -> tuple[Figures, Figures]:
     """Sums and counts of both losses and both accuracies over a masked batch.
 
-    Only the predicted positions go through the vocabulary. A tie for the largest logit counts as
+    Only the predicted positions and each pair's first go through the last layer, and only the
+    predicted ones through the vocabulary. A tie for the largest logit counts as
     right. A head that the params lack counts nothing.
     """
-    encoded = bert.forward(
+    labels = batch["next_sentence_labels"]
+    starts = classifier_positions(batch["pair_ids"], labels.shape[1])
+    read = jnp.concatenate([masked.positions, starts], axis=1)
+    hidden = bert.forward(
         params,
         config,
         masked.token_ids,
@@ -143,16 +148,15 @@ def masked_loss(
         compute_dtype=dtype,
         dropout_key=dropout_key,
         row_ids=batch["row_ids"],
-    )
+        positions=read,
+    ).hidden
+    at_masks, at_starts = jnp.split(hidden, [masked.positions.shape[1]], axis=1)
     mlm = nsp = (jnp.float32(0),) * 3
     if "mlm_head" in params:
-        at_masks = bert.gather_positions(encoded.hidden, masked.positions)
         logits = bert.mlm_logits(params, config, at_masks)
         mlm = _classification(logits, masked.labels, masked.weights)
     if "nsp_head" in params:
-        labels = batch["next_sentence_labels"]
-        starts = bert.classifier_positions(batch["pair_ids"], labels.shape[1])
-        pooled = bert.pooled(params, config, bert.gather_positions(encoded.hidden, starts))
+        pooled = bert.pooled(params, config, at_starts)
         present = (labels >= 0).astype(jnp.float32)
         logits = bert.nsp_logits(params, config, pooled)
         nsp = _classification(logits, jnp.maximum(labels, 0), present)

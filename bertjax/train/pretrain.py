@@ -64,7 +64,7 @@ def pretrain(
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     join_processes()
-    located(run, "run folder")
+    run = located(run, "run folder")
     if config.task is not None or config.train.epochs is not None:
         raise UserError("a config for fine-tuning (task, train.epochs): bertjax finetune takes it")
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
@@ -186,4 +186,4 @@ def use_compilation_cache() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "bertjax", "xla")
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -22,6 +22,7 @@ from bertjax.data import loader
 from bertjax.data.shards import open_split
 from bertjax.files import write_whole
 from bertjax.model import dropout
+from bertjax.model.positions import Selected
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.host_memory import keep_freed_memory
 from bertjax.train.masking import masking_table
@@ -36,7 +37,11 @@ Curve = dict[int, float]  # step -> mlm_loss on the validation split
 
 
 def threefry_bits(
-    key: jax.Array, site: int, row_ids: jax.Array, shape: tuple[int, ...]
+    key: jax.Array,
+    site: int,
+    row_ids: jax.Array,
+    shape: tuple[int, ...],
+    selected: Selected | None = None,  # noqa: ARG001
 ) -> jax.Array:
     """What `dropout.random_bits` gives, drawn by `jax.random` instead."""
     return jax.random.bits(jax.random.fold_in(key, site), (*row_ids.shape, *shape))

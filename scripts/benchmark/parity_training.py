@@ -25,7 +25,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bertjax.data import loader
 from bertjax.data.shards import open_split
-from bertjax.model.bert import classifier_positions, position_ids
+from bertjax.model.positions import classifier_positions, position_ids
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.host_memory import keep_freed_memory
 from bertjax.train.masking import MaskingTable, masking_table

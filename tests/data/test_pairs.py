@@ -21,6 +21,18 @@ def sentences_of(corpus):
     return Sentences(tokens, np.cumsum([0, *map(len, corpus)]))
 
 
+def drawn_in_turn(kind, sentences, targets, draws):
+    """The pairs of one pass: sentences of A, sentences of B, label."""
+    procedures = {
+        "nsp": pairs_module._next_sentence,
+        "sop": pairs_module._sentence_order,
+        "none": pairs_module._full_sentences,
+    }
+    starts = pairs_module._starts(sentences, targets, draws)
+    *columns, _ = pairs_module._in_turn(procedures[kind](starts))
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 def document_of(sentences, token):
     sentence = np.searchsorted(sentences.tokens, token, side="right") - 1
     return np.searchsorted(sentences.documents, sentence, side="right") - 1
@@ -73,9 +85,7 @@ def test_next_sentence_pairs_are_those_of_the_published_procedure(corpus, key, t
     sentences = sentences_of(corpus)
     draws = uniform(key, 4 * (len(sentences.tokens) - 1))
     targets = [max(target - document, 2) for document in range(len(corpus))]
-    drawn = pairs_module._next_sentence(
-        sentences.tokens.tolist(), sentences.documents.tolist(), targets, draws.tolist()
-    )
+    drawn = drawn_in_turn("nsp", sentences, np.array(targets), draws)
     bounds = sentences.tokens.tolist()
     found = [
         (list(range(bounds[a], bounds[b])), list(range(bounds[c], bounds[d])), label)
@@ -125,20 +135,14 @@ def test_no_pair_is_longer_than_a_row_and_no_segment_is_empty(kind, corpus, key,
 @settings(max_examples=50)
 def test_every_sentence_is_chosen_once(kind, corpus, key, length):
     sentences = sentences_of(corpus)
-    bounds, documents = sentences.tokens.tolist(), sentences.documents.tolist()
-    targets = [length] * len(corpus)
-    draws = uniform(key, 4 * (len(bounds) - 1)).tolist()
-    procedures = {
-        "nsp": pairs_module._next_sentence,
-        "sop": pairs_module._sentence_order,
-        "none": pairs_module._full_sentences,
-    }
+    count = len(sentences.tokens) - 1
+    targets, draws = np.full(len(corpus), length), uniform(key, 4 * count)
     used = []
-    for a, a_end, b, b_end, label in procedures[kind](bounds, documents, targets, draws):
+    for a, a_end, b, b_end, label in drawn_in_turn(kind, sentences, targets, draws):
         used += range(a, a_end)
         if kind != "nsp" or label == 0:
             used += range(b, b_end)
-    assert sorted(used) == list(range(len(bounds) - 1))
+    assert sorted(used) == list(range(count))
 
 
 @given(CORPORA, KEYS)

@@ -10,6 +10,7 @@ import pytest
 
 from bertjax.config import ModelConfig
 from bertjax.model import bert
+from bertjax.model.positions import gather_positions
 from tests.model.conftest import CONFIG
 
 LARGE = ModelConfig(num_layers=24, hidden_size=1024, num_heads=16, intermediate_size=4096)
@@ -76,15 +77,6 @@ def test_kernels_and_tables_start_as_a_normal_cut_at_two_standard_deviations(ini
             assert np.std(leaf) == pytest.approx(spread, rel=5 / (2 * leaf.size) ** 0.5)
 
 
-def test_positions_and_classifiers_follow_the_pairs():
-    pair_ids = jnp.array([[1, 1, 1, 2, 2, 3, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0]])
-    expected = [[0, 1, 2, 0, 1, 0, 0, 1], [0, 1, 0, 1, 2, 3, 4, 5]]
-    np.testing.assert_array_equal(bert.position_ids(pair_ids), expected)
-    np.testing.assert_array_equal(
-        bert.classifier_positions(pair_ids, 4), [[0, 3, 5, 0], [0, 0, 0, 0]]
-    )
-
-
 def test_a_packed_pair_comes_out_as_in_a_row_of_its_own(params, pairs):
     packed = run(params, pairs.packed).hidden
     unpacked = run(params, pairs.unpacked).hidden
@@ -118,6 +110,29 @@ def test_recomputing_layers_changes_no_gradient(params, pairs):
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
         jax.grad(total)(params, True),
         jax.grad(total)(params, False),
+    )
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_last_layer_for_some_positions_alone_changes_neither_these_nor_any_gradient(
+    params, pairs, remat
+):
+    """With dropout: a position loses what it would lose among all."""
+    positions = jnp.array([[0, 9, 3, 30, 3], [17, 12, 0, 25, 8]])  # one twice, of several pairs
+    weights = jax.random.normal(jax.random.key(2), (2, 5, CONFIG.hidden_size))
+    dropout_key, rows = jax.random.key(1), jnp.arange(2)
+
+    def total(params, some):
+        options = {"positions": positions} if some else {}
+        hidden = run(params, pairs.packed, dropout_key, rows, remat, **options).hidden
+        chosen = hidden if some else gather_positions(hidden, positions)
+        return jnp.sum(chosen * weights), chosen
+
+    (_, found), gradients = jax.value_and_grad(total, has_aux=True)(params, True)
+    (_, expected), whole = jax.value_and_grad(total, has_aux=True)(params, False)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), gradients, whole
     )
 
 

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy import stats
 
 from bertjax.model.dropout import Dropout, bit_words, mix_words, random_bits
+from bertjax.model.positions import Selected
 
 SHAPE = (64, 100)
 ROWS = jnp.arange(64)
@@ -69,6 +70,17 @@ def test_an_element_is_mixed_from_the_words_of_its_line_and_its_place():
     outer, inner = bit_words(key, 5, ROWS, shape)
     mixed = mix_words(outer[..., None], inner[:, None, None])
     np.testing.assert_array_equal(mixed, random_bits(key, 5, ROWS, shape))
+
+
+@pytest.mark.parametrize("heads", [(), (3,)], ids=["hidden states", "probabilities"])
+def test_selected_positions_have_the_bits_that_they_have_among_all(heads):
+    key, length, width = jax.random.key(0), 40, 24
+    positions = jax.random.randint(key, (64, 7), 0, length)
+    whole = random_bits(key, 5, ROWS, (*heads, length, width))
+    selected = Selected(positions, length)
+    found = random_bits(key, 5, ROWS, (*heads, 7, width), selected)
+    where = positions.reshape(64, *(1 for _ in heads), 7, 1)
+    np.testing.assert_array_equal(found, jnp.take_along_axis(whole, where, axis=-2))
 
 
 def test_neighbouring_rows_sites_and_steps_are_independent():

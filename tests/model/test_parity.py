@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bertjax.model import bert
+from bertjax.model.positions import classifier_positions, gather_positions
 from bertjax.train import objective
 from bertjax.train.masking import Masked
 from tests.model.conftest import CONFIG
@@ -113,8 +114,8 @@ def test_attention_of_every_layer(params, layout, expected):
 def test_pooled_output_and_next_sentence_logits(params, layout, model, expected):
     batch, (token_ids, _), places = layout
     hidden = encode(params, batch, token_ids).hidden
-    starts = bert.classifier_positions(batch["pair_ids"], batch["next_sentence_labels"].shape[1])
-    pooled = bert.pooled(params, CONFIG, bert.gather_positions(hidden, starts))
+    starts = classifier_positions(batch["pair_ids"], batch["next_sentence_labels"].shape[1])
+    pooled = bert.pooled(params, CONFIG, gather_positions(hidden, starts))
     logits = bert.nsp_logits(params, CONFIG, pooled)
     numbers = [(row, batch["pair_ids"][row, start] - 1) for row, start, _ in places]
     with torch.no_grad():

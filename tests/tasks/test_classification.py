@@ -42,7 +42,7 @@ def examples_of(task, file):
 def outputs(task, params, batch, dropout=lambda inputs: inputs):
     """The logits and the sums and counts of a batch."""
     ids = (batch[name] for name in ("token_ids", "segment_ids", "pair_ids"))
-    hidden = bert.forward(params, LABELLED, *ids).hidden
+    hidden = bert.forward(params, LABELLED, *ids, positions=task.positions(batch)).hidden
     logits = task.logits(params, LABELLED, hidden, batch, dropout)
     return logits, task.loss(logits, batch)
 
@@ -172,7 +172,7 @@ def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_pa
     [
         (["no", "yes", "perhaps"], {"labels": LABELS}, "row 4: unknown label 'perhaps'; the label"),
         (["no", "yes", ""], {}, "row 4: no label; give it one"),
-        (["no", "no"], {}, "column 'label': expected two different labels or more, found"),
+        (["no", "no"], {}, "column 'label': expected two different labels or more, found no$"),
         (["no", "no"], {"labels": ("no", "no")}, "task.labels: expected two different labels"),
         (["no", "yes"], {"labels": LABELS, "metric": "f1"}, r"task.metric=f1 is for two labels"),
         (["no", "yes"], {"label_weights": (1.0,)}, "a number above 0 for each of the labels no, "),

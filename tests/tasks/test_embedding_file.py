@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_line(source, tmp_path, monkeypatch):
     [
         (b"bab\n\xff\xfe\n", "not UTF-8 text (bad byte 0xff at offset 4)"),
         (b"bab\0\n", "a binary file"),
-        (b"a" * (5 << 20), "a line is longer than 4 MiB"),
+        (b"a" * (5 << 20), "line 1 is longer than 4 MiB"),
     ],
 )
 def test_input_that_is_no_text_is_told_before_the_work(content, message, source, tmp_path):

@@ -37,7 +37,7 @@ def read(file):
 
 def outputs(params, batch):
     ids = (batch[name] for name in ("token_ids", "segment_ids", "pair_ids"))
-    hidden = bert.forward(params, SCORED, *ids).hidden
+    hidden = bert.forward(params, SCORED, *ids, positions=TASK.positions(batch)).hidden
     logits = TASK.logits(params, SCORED, hidden, batch, lambda inputs: inputs)
     sums, counts = TASK.loss(logits, batch)
     return sums["regression_loss"] / counts["regression_loss"], logits["regression"]
@@ -80,6 +80,11 @@ def test_a_score_is_learnt_as_it_stands_in_the_file(tmp_path):
 def test_what_is_no_score_is_told_with_its_row(tmp_path, score):
     with pytest.raises(UserError, match=rf"train.tsv: row 3: the score '{score}' is not a number"):
         read(table(tmp_path, [1.0, score]))
+
+
+def test_a_score_whose_square_no_float32_holds_is_told_with_its_row(tmp_path):
+    with pytest.raises(UserError, match=r"train.tsv: row 3: the score '-1e30' is beyond 1e\+15"):
+        read(table(tmp_path, [1.0, "-1e30"]))
 
 
 def scored(numbers):

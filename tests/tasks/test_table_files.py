@@ -127,7 +127,7 @@ def test_what_is_written_is_read_whatever_the_kind_of_file(tmp_path_factory, row
         ("a.jsonl", '["a", 1]\n', "row 1: expected a JSON object"),
         ("a.jsonl", '{"sentence": "a"}\n', "row 1: no column 'label', which task.label names"),
         ("a.jsonl", '{"sentence": ["a"], "label": 1}', "row 1: 'sentence' must be a string or a n"),
-        ("a.tsv", b"sentence\tlabel\ncaf\xe9\t1\n", "not UTF-8 text .bad byte 0xe9 at offset 18"),
+        ("a.tsv", b"sentence\tlabel\ncaf\xe9\t1\n", "line 2: not UTF-8 text .bad byte 0xe9 at off"),
         ("a.tsv.gz", b"sentence\tlabel\n", "damaged or not a gz file"),
         ("a.xlsx", "sentence", "its name does not say what it holds: expected .tsv, .csv or .json"),
     ],

@@ -120,12 +120,12 @@ def test_auto_tells_sentences_from_running_text(tmp_path, lines, mode):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"fine\n\xff\xfe bad", "not UTF-8 text .bad byte 0xff at offset 5."),
-        ("가나".encode() + b"\n" + "다".encode()[:2], "not UTF-8 text .bad byte 0xeb at offset 7."),
-        (b"fine\nPK\x00\x01", "a binary file .zero byte at offset 7."),
+        (b"fine\n\xff\xfe bad", "line 2: .* .bad byte 0xff at offset 5."),
+        ("가나".encode() + b"\n" + "다".encode()[:2], "line 2: .* .bad byte 0xeb at offset 7."),
+        (b"fine\nPK\x00\x01", "line 2: a binary file .zero byte at offset 7."),
     ],
 )
-def test_a_file_that_is_no_text_is_named_with_the_offset(tmp_path, content, message):
+def test_a_file_that_is_no_text_is_named_with_the_line_and_the_offset(tmp_path, content, message):
     for suffix in ("", ".gz", ".xz", ".zst"):
         file = tmp_path / f"a.txt{suffix}"
         write(file, compress(content, suffix) if suffix else content)

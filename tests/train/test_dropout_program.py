@@ -24,7 +24,7 @@ def test_a_step_with_dropout_draws_no_random_numbers():
 
 
 def test_a_step_that_drew_them_would_be_noticed(monkeypatch):
-    def draw(key, site, row_ids, shape):
+    def draw(key, site, row_ids, shape, selected=None):  # noqa: ARG001
         return jax.random.bits(jax.random.fold_in(key, site), (*row_ids.shape, *shape))
 
     monkeypatch.setattr(dropout, "random_bits", draw)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import threading
 
 import jax
 import numpy as np
@@ -133,6 +134,33 @@ def test_given_parameters_come_before_scratch(tmp_path, uninterrupted):
     params, _ = load_params(uninterrupted[0])
     train(tmp_path, toy_config(2), initial_params=lambda: params)
     assert losses(tmp_path)[0][1] < 0.7 * losses(uninterrupted[0])[0][1]
+
+
+def test_the_first_batch_is_made_beside_the_state(tmp_path):
+    objective, asked = toy_objective(), threading.Event()
+
+    def batch(step):
+        asked.set()
+        return objective.batch(step)
+
+    def params():
+        assert asked.wait(60)
+        return objective.init(jax.random.key(0))
+
+    train(
+        tmp_path / "run",
+        toy_config(1),
+        dataclasses.replace(objective, batch=batch),
+        initial_params=params,
+    )
+
+
+def test_a_first_batch_that_is_refused_ends_the_run_with_its_reason(tmp_path):
+    def batch(_):
+        raise UserError("too few documents")
+
+    with pytest.raises(UserError, match="too few documents"):
+        train(tmp_path, toy_config(1), dataclasses.replace(toy_objective(), batch=batch))
 
 
 def test_parameters_of_another_size_are_refused_by_name(tmp_path, uninterrupted):

@@ -53,6 +53,16 @@ def test_a_run_holds_all_that_using_it_takes(trained, data):
 
 
 @pytest.mark.slow
+def test_a_run_may_be_given_by_a_relative_path(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = small_config()
+    short = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=1))
+    pretrain(short, data, "runs/short")
+    assert (tmp_path / "runs" / "short" / "checkpoints" / "1").is_dir()
+    assert pretrain(short, data, "runs/short")["steps"] == 1
+
+
+@pytest.mark.slow
 def test_the_same_run_is_refused_with_other_data(trained, tmp_path):
     corpus = write_corpus(tmp_path / "text.txt", made_up_documents(80, seed=1))
     tokenizer = str(trained[0] / "tokenizer")
