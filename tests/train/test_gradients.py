@@ -31,13 +31,18 @@ def sum_in(stages, monkeypatch):
     monkeypatch.setattr(gradients_module, "in_two_stages", lambda _: stages == 2)
 
 
+@functools.cache
+def weights():
+    """Drawn on one device: cut over tensor they round differently, to 2e-5."""
+    return jax.device_get(jax.jit(OBJECTIVE.init)(jax.random.key(0)))
+
+
 def laid_out(mesh_config, devices=None):
     """The toy's weights on a mesh, where they are held and where they are updated."""
     mesh = make_mesh(mesh_config, devices)
-    params = jax.eval_shape(OBJECTIVE.init, jax.random.key(0))
+    params = weights()
     held = param_shardings(params, OBJECTIVE.axes, mesh)
-    params = jax.jit(OBJECTIVE.init, out_shardings=held)(jax.random.key(0))
-    return params, held, update_shardings(params, held)
+    return jax.device_put(params, held), held, update_shardings(params, held)
 
 
 def found_on(mesh_config, devices=None):
@@ -59,7 +64,7 @@ def one_device():
 def test_any_mesh_gives_the_gradients_of_one_device(name, stages, monkeypatch):
     sum_in(stages, monkeypatch)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         found_on(MESHES[name]),
         one_device(),
     )
