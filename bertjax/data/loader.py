@@ -9,11 +9,8 @@ A phase of training with its own length or batch size has its own `batches`, wit
 `fold_in(seed, number of the phase)` and steps counted from the phase's start.
 """
 
-import collections
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,7 +29,6 @@ from bertjax.data.windows import (
 
 _LANE_ROWS = 512  # from twice as many rows on, a batch is read from several windows at once
 _PREFETCHED_TOKENS = 1 << 20  # half a window: the next one is drawn before it is needed
-_THREADS = 2
 _VALIDATION_SEED = 0
 _STEPS = 1 << 40  # epochs follow one another without end
 
@@ -215,19 +211,11 @@ def prefetch(
     batches: Batches | ValidationBatches, start: int = 0, stop: int | None = None
 ) -> Iterator[Batch]:
     """The batches from `start` up to `stop` (None: to the end), made ahead on two threads."""
-    steps = iter(range(len(batches))[start:stop])
-    ahead = min(max(_PREFETCHED_TOKENS // (batches.rows * batches.length), 2), 256)
-    pool = ThreadPoolExecutor(_THREADS, "batches")
-    made = collections.deque(
-        pool.submit(batches.__getitem__, step) for step in islice(steps, ahead)
-    )
-    try:
-        while made:
-            batch = made.popleft().result()
-            made.extend(pool.submit(batches.__getitem__, step) for step in islice(steps, 1))
-            yield batch
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    import grain
+
+    ahead = _PREFETCHED_TOKENS // (batches.rows * batches.length)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=min(max(ahead, 2), 256))
+    return iter(grain.MapDataset.source(batches)[start:stop].to_iter_dataset(options))
 
 
 def _assemble(
