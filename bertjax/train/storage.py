@@ -2,9 +2,6 @@
 
 Orbax gives a folder its final name only once it is complete. It reads a truncated or missing file
 with an exception of any type, and a changed byte in the arrays silently.
-
-It is imported when a checkpoint is first read or written: a quarter of a second in which a new run
-takes its first steps.
 """
 
 import contextlib
@@ -14,13 +11,11 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import jax
 from etils import epath
-
-if TYPE_CHECKING:
-    from orbax.checkpoint import v1 as ocp
+from orbax.checkpoint import v1 as ocp
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What the folders are called while they are being written."""
@@ -49,8 +44,6 @@ def write(folder: epath.Path, trees: dict[str, Any], metadata: dict[str, Any]) -
 
     Returns when the arrays are copied to the host, or held there, so they may be donated.
     """
-    from orbax.checkpoint import v1 as ocp
-
     with _context():
         return ocp.save_checkpointables_async(
             folder, trees, overwrite=True, custom_metadata=metadata
@@ -65,8 +58,6 @@ def read(folder: epath.Path, abstract: dict[str, Any]) -> dict[str, Any]:
     Raises:
         DamagedError: it fails for any reason but this machine's memory.
     """
-    from orbax.checkpoint import v1 as ocp
-
     with _silent_coroutines():
         try:
             context = _context()
@@ -94,10 +85,8 @@ def read_metadata(folder: epath.Path) -> dict[str, Any]:
         raise DamagedError("its metadata cannot be read") from error
 
 
-def _context() -> "ocp.Context":
+def _context() -> ocp.Context:
     """Weights do not compress: without trying, a write and a read take a third of the time."""
-    from orbax.checkpoint import v1 as ocp
-
     context = ocp.Context()
     context.array.saving.use_compression = False
     return context

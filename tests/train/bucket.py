@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from etils.epath import backend, gpath
-from orbax.checkpoint import v1 as ocp
+
+from bertjax.train import storage
 
 
 class Bucket(backend.Backend):
@@ -85,10 +86,10 @@ def use_bucket(monkeypatch, root):
     bucket = Bucket(root)
     monkeypatch.setitem(gpath._PREFIX_TO_BACKEND, "gs", bucket)
     for name in ("save_checkpointables_async", "load_checkpointables"):
-        call = getattr(ocp, name)
+        call = getattr(storage.ocp, name)
 
         def on_folder(path, *arguments, _call=call, **options):
             return _call(bucket.local(path), *arguments, **options)
 
-        monkeypatch.setattr(ocp, name, on_folder)
+        monkeypatch.setattr(storage.ocp, name, on_folder)
     return bucket
