@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # this process is the command
         signal.signal(signal.SIGTERM, _stop)
         # Importing and tracing make millions of objects that stay: a tenth of a start went into
-        # looking for garbage among them after every 700.
+        # looking for garbage among them after every few hundred.
         gc.set_threshold(50_000)
     try:
         parsed, overrides = _read_command_line(sys.argv[1:] if arguments is None else arguments)

@@ -4,9 +4,9 @@
     python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks --task sst2 --seeds 3
 
 TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
-`table.json` into the output folder after every task; other tasks' rows of the same checkpoint stay.
-Safe to run again: what is finished is not trained twice. Settings such as `--train.epochs=1` are
-for all tasks.
+`table.json` into the output folder after every task; other tasks' rows stay, if checkpoint, seeds
+and settings are the same. Safe to run again: what is finished is not trained twice. Settings such
+as `--train.epochs=1` are for all tasks.
 """
 
 import argparse
@@ -71,7 +71,8 @@ def main() -> int:
     if not parsed.no_scratch:
         starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
     source = starts["pretrained"].weights.source
-    rows = earlier_rows(parsed.output, source)
+    made = {"started_from": source, "seeds": parsed.seeds, "settings": overrides}
+    rows = earlier_rows(parsed.output, made)
     refused = 0
     for task in there:
         row: dict[str, Any] = {"task": task}
@@ -85,15 +86,16 @@ def main() -> int:
             refused = 2
             continue
         rows[task] = row
-        write_tables(parsed.output, source, [rows[name] for name in TASKS if name in rows])
+        write_tables(parsed.output, made, [rows[name] for name in TASKS if name in rows])
     return refused
 
 
-def earlier_rows(folder: Path, source: str) -> dict[str, dict[str, Any]]:
-    """The table's rows by task from earlier calls with the same checkpoint."""
+def earlier_rows(folder: Path, made: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The table's rows by task, if it was made in the same way."""
     file = folder / "table.json"
     table = json.loads(file.read_text()) if file.is_file() else {}
-    return {row["task"]: row for row in table.get("tasks", ()) if table["started_from"] == source}
+    same = all(table.get(name) == value for name, value in made.items())
+    return {row["task"]: row for row in table.get("tasks", ()) if same}
 
 
 def files_of(task: str, data: Path) -> list[Path]:
@@ -132,9 +134,9 @@ def train(
     return {name: report[name] for name in kept if name in report}
 
 
-def write_tables(folder: Path, source: str, rows: list[dict[str, Any]]) -> None:
-    """`table.json` with all figures, `table.md` with each task's own metric."""
-    text = json.dumps({"started_from": source, "tasks": rows}, indent=2) + "\n"
+def write_tables(folder: Path, made: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """`table.json` with how it was made and all figures, `table.md` with each task's own metric."""
+    text = json.dumps(made | {"tasks": rows}, indent=2) + "\n"
     write_whole(folder / "table.json", lambda file: file.write_text(text))
     lines = ["| task | metric | pretrained | from scratch | minutes |", "|---|---|---:|---:|---:|"]
     for row in rows:

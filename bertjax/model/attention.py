@@ -78,7 +78,8 @@ def attention_path(setting: str, platform: str, length: int, lanes: int, head_di
     """Which of the two implementations runs: "plain" (`attend`) or "fused" (attention_kernel.py).
 
     Fused on a TPU from 256 positions on: at 128 XLA's own fusions are as fast, by the compiler's
-    estimate. Elsewhere plain: cuDNN's attention has neither dropout nor pair ids.
+    estimate. Elsewhere plain: cuDNN's attention has neither dropout nor pair ids. A layer that
+    attends from selected positions alone is plain, whatever this says.
 
     Args:
         setting: `model.attention`.

@@ -135,7 +135,12 @@ def forward(
         positions: int32 [batch, count], where the last hidden states are wanted: `hidden` is then
             [batch, count, hidden], the same values. The last layer's queries and feed-forward are
             computed for these alone, which saves most of that layer; its keys and values for all.
+
+    Raises:
+        ValueError: `positions` beside `all_hidden` or `attention`, which are of every position.
     """
+    if positions is not None and (all_hidden or attention):
+        raise ValueError("positions: only where neither all_hidden nor attention is asked for")
     dropout = Dropout(config.dropout, dropout_key, row_ids)
     layers = {int(number): layer for number, layer in params["layers"].items()}
     weights = {"embeddings": params["embeddings"], "layers": layers}
@@ -196,7 +201,7 @@ def model_flops(
     Two per multiply-add of the matrix products, attention over whole rows included; the
     vocabulary only at the predicted positions; nothing for recomputation, norms or GELU. The last
     layer counts whole, as anybody's BERT has it, though a step here computes it only where it is
-    read: 6% less in all for BERT-base at length 128, which figures per second are the better for.
+    read: 5% less in all for BERT-base, which figures per second are the better for.
 
     Args:
         config: the model, its vocabulary size set.

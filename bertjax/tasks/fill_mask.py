@@ -63,8 +63,8 @@ def _probabilities(
     params: dict, config: ModelConfig, row: TextRow, positions: jax.Array
 ) -> jax.Array:
     """Float32 [positions, vocab], the rows that round the vocabulary up left out."""
-    hidden = bert.forward(params, config, *map(jnp.asarray, row)).hidden[0, positions]
-    logits = bert.mlm_logits(params, config, hidden)[:, : config.vocab_size]
+    encoded = bert.forward(params, config, *map(jnp.asarray, row), positions=positions[None])
+    logits = bert.mlm_logits(params, config, encoded.hidden[0])[:, : config.vocab_size]
     return jax.nn.softmax(logits)
 
 

@@ -28,6 +28,7 @@ def next_sentence(
 
 @functools.partial(jax.jit, static_argnames="config")
 def _probability(params: dict, config: ModelConfig, row: TextRow) -> jax.Array:
-    hidden = bert.forward(params, config, *map(jnp.asarray, row)).hidden  # [1, length, hidden]
+    first = jnp.zeros((1, 1), jnp.int32)
+    hidden = bert.forward(params, config, *map(jnp.asarray, row), positions=first).hidden
     pooled = bert.pooled(params, config, hidden[:, 0])
     return jax.nn.softmax(bert.nsp_logits(params, config, pooled)[0])[0]

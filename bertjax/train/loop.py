@@ -82,9 +82,11 @@ def fit(
     program = make_program(objective, config)
     start, state, kept = _restore(program, checkpoints, config, identity or {}, facts or {})
     batches = stream(start) if stream else map(objective.batch, itertools.count(start))
-    if start < total_steps(config):
-        batches = _begun(batches)
-    state = state or _new_state(program, objective, config, initial_params)
+    with ThreadPoolExecutor(1) as beside:  # the first batch is made while the state is
+        first = beside.submit(next, batches) if start < total_steps(config) else None
+        state = state or _new_state(program, objective, config, initial_params)
+    if first is not None:
+        batches = itertools.chain([first.result()], batches)
     write_config(run, config)
     with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
         training = _Training(
@@ -92,19 +94,6 @@ def fit(
         )
         last = _train(training, start, state, batches)
         return _summarise(run, last, kept, report)
-
-
-def _begun(batches: Batches) -> Batches:
-    """The same batches; the first is made at once, beside what is done until it is asked for."""
-    thread = ThreadPoolExecutor(1)
-    first = thread.submit(next, batches)
-    thread.shutdown(wait=False)
-
-    def all_of_them() -> Batches:
-        yield first.result()
-        yield from batches
-
-    return all_of_them()
 
 
 class _Training(NamedTuple):

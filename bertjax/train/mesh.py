@@ -44,28 +44,27 @@ def mesh_shape(config: MeshConfig, device_count: int) -> tuple[int, int, int]:
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh over `devices` (default: all); raises UserError as `mesh_shape` does.
 
-    Where one axis has all chips of a TPU slice they follow its sides, row after row, for the stages
-    of `collectives.py`: in 2x4, 4x4 or 16x16 the devices of a group are one line of the slice.
-    Other meshes lie as jax finds best.
+    Where data or fsdp has all chips of one TPU slice they follow its sides, row after row, for the
+    stages of `collectives.py`: in 2x4, 4x4 or 16x16 the devices of a group are one line of the
+    slice. Other meshes lie as jax finds best.
     """
     devices = jax.devices() if devices is None else devices
     shape = mesh_shape(config, len(devices))
     types = (jax.sharding.AxisType.Auto,) * 3
-    if devices[0].platform == "tpu" and max(shape) == len(devices):
+    slices = {getattr(device, "slice_index", 0) for device in devices}
+    if devices[0].platform == "tpu" and max(shape[:2]) == len(devices) and len(slices) == 1:
         return Mesh(np.array(_along_sides(devices)).reshape(shape), AXES, axis_types=types)
     return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
 
 
 def _along_sides(devices: Sequence[Any]) -> list[Any]:
-    """TPU devices by slice, then by their place in it, the longest side varying slowest."""
+    """The devices of a TPU slice by their place in it, the longest side varying slowest."""
     places = np.array([device.coords for device in devices])
     sides = np.argsort(-np.ptp(places, axis=0), kind="stable")
-    order = lambda device: (  # noqa: E731
-        getattr(device, "slice_index", 0),
-        *(device.coords[side] for side in sides),
-        device.core_on_chip,
+    return sorted(
+        devices,
+        key=lambda device: (*(device.coords[side] for side in sides), device.core_on_chip),
     )
-    return sorted(devices, key=order)
 
 
 def validate_batches(config: Config, device_count: int) -> None:

@@ -133,12 +133,13 @@ def masked_loss(
     """Sums and counts of both losses and both accuracies over a masked batch.
 
     Only the predicted positions and each pair's first go through the last layer, and only the
-    predicted ones through the vocabulary. A tie for the largest logit counts as
-    right. A head that the params lack counts nothing.
+    predicted ones through the vocabulary. A tie for the largest logit counts as right. A head that
+    the params lack counts nothing.
     """
     labels = batch["next_sentence_labels"]
     starts = classifier_positions(batch["pair_ids"], labels.shape[1])
-    read = jnp.concatenate([masked.positions, starts], axis=1)
+    read = {"mlm_head": masked.positions, "nsp_head": starts}
+    read = [positions for head, positions in read.items() if head in params]
     hidden = bert.forward(
         params,
         config,
@@ -148,15 +149,15 @@ def masked_loss(
         compute_dtype=dtype,
         dropout_key=dropout_key,
         row_ids=batch["row_ids"],
-        positions=read,
+        positions=jnp.concatenate(read, axis=1),
     ).hidden
-    at_masks, at_starts = jnp.split(hidden, [masked.positions.shape[1]], axis=1)
     mlm = nsp = (jnp.float32(0),) * 3
     if "mlm_head" in params:
+        at_masks = hidden[:, : masked.positions.shape[1]]
         logits = bert.mlm_logits(params, config, at_masks)
         mlm = _classification(logits, masked.labels, masked.weights)
     if "nsp_head" in params:
-        pooled = bert.pooled(params, config, at_starts)
+        pooled = bert.pooled(params, config, hidden[:, -starts.shape[1] :])
         present = (labels >= 0).astype(jnp.float32)
         logits = bert.nsp_logits(params, config, pooled)
         nsp = _classification(logits, jnp.maximum(labels, 0), present)

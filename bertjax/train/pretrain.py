@@ -89,7 +89,7 @@ def pretrain(
 def _train(
     config: Config,
     data: str | Path,
-    run: str | Path,
+    run: epath.Path,
     initial: Callable[[], InitialWeights] | None,
     manifest: dict[str, Any],
     tokenizer: "Tokenizer",
@@ -109,14 +109,14 @@ def _train(
         assert initial is not None
         given = initial()
         params = complete_params(given, config, objective.init, tokenizer.digest, _tell)
-        facts.update(record_source(epath.Path(run), given.source))  # known before a checkpoint is
+        facts.update(record_source(run, given.source))  # known before a checkpoint is
         return params
 
-    folder = epath.Path(run) / "checkpoints"
+    folder = run / "checkpoints"
     with contextlib.closing(Checkpoints(folder, config.train.keep_checkpoints)) as checkpoints:
         step = max(list_steps(folder), default=None)
-        facts |= recorded_source(epath.Path(run), initial is not None, step, _tell)
-        save_tokenizer(tokenizer, epath.Path(run) / "tokenizer", step is not None)
+        facts |= recorded_source(run, initial is not None, step, _tell)
+        save_tokenizer(tokenizer, run / "tokenizer", step is not None)
         return fit(
             objective,
             config,
@@ -186,4 +186,5 @@ def use_compilation_cache() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "bertjax", "xla")
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

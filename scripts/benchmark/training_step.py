@@ -5,7 +5,9 @@
 
 Forward, backward, clipping and AdamW on the same rows, without padding, with dropout 0.1; float32
 on a CPU, bfloat16 products on a GPU. PyTorch computes the vocabulary at the predicted positions
-alone too, its AdamW is the fused one and its attention `scaled_dot_product_attention`. On a GPU
+alone too, its AdamW is the fused one and its attention `scaled_dot_product_attention`; its last
+layer is computed at every position, as its model has it, bertjax's where something is read (5% of
+base's arithmetic, 13 to 16% of mini's). On a GPU
 everything is measured once more without dropout of the attention probabilities: with it bertjax's
 attention is the plain one, without it cuDNN's may take its place.
 

@@ -30,9 +30,11 @@ def test_a_folder_without_any_task_is_told_in_one_line(monkeypatch, capsys, tmp_
     assert message == f"tasks: --data {tmp_path}: no task has data there\n"
 
 
-def test_rows_of_the_same_checkpoint_stay_in_the_table(tmp_path):
+def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
     row = {"task": "sst2", "pretrained": {"metric": "accuracy", "seconds": 60.0}}
     row["pretrained"]["figures"] = {"accuracy": 0.875}
-    write_tables(tmp_path, "a run", [row])
-    assert earlier_rows(tmp_path, "a run") == {"sst2": row}
-    assert earlier_rows(tmp_path, "another run") == {}
+    made = {"started_from": "a run", "seeds": 1, "settings": []}
+    write_tables(tmp_path, made, [row])
+    assert earlier_rows(tmp_path, made) == {"sst2": row}
+    assert earlier_rows(tmp_path, made | {"started_from": "another run"}) == {}
+    assert earlier_rows(tmp_path, made | {"settings": ["--train.epochs=1"]}) == {}

@@ -161,6 +161,7 @@ def test_a_first_batch_that_is_refused_ends_the_run_with_its_reason(tmp_path):
 
     with pytest.raises(UserError, match="too few documents"):
         train(tmp_path, toy_config(1), dataclasses.replace(toy_objective(), batch=batch))
+    assert not (tmp_path / "config.json").exists()  # the same folder may be tried again
 
 
 def test_parameters_of_another_size_are_refused_by_name(tmp_path, uninterrupted):

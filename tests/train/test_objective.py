@@ -76,6 +76,19 @@ def test_parts_of_a_batch_add_up_to_the_whole(trained, loss):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), added, whole)
 
 
+@pytest.mark.parametrize("absent", ["mlm_head", "nsp_head"])
+def test_a_head_that_is_absent_counts_nothing_and_leaves_the_others_figures(trained, loss, absent):
+    batch, key = with_rows(make_batch(1)), jax.random.key(1)
+    some = {name: part for name, part in trained[1].items() if name != absent}
+    sums, counts = loss(some, batch, key)
+    expected = loss(trained[1], batch, key)[0]
+    for name in HEADS:
+        if name.startswith(absent[:3]):
+            assert counts[name] == 0
+        else:
+            assert sums[name] == pytest.approx(float(expected[name]), rel=1e-5)
+
+
 def test_the_key_decides_masks_and_dropout(trained, loss):
     batch = with_rows(make_batch(2))
     first, again, other = (loss(trained[1], batch, jax.random.key(key)) for key in (0, 0, 1))

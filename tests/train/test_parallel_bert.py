@@ -15,7 +15,7 @@ from tests.train.test_step import losses, run_steps
 VOCAB, LENGTH, ROWS = 200, 32, 16
 CONFIG = Config(
     model=ModelConfig(
-        num_layers=1, hidden_size=16, num_heads=8, intermediate_size=32, vocab_size=VOCAB,
+        num_layers=2, hidden_size=16, num_heads=8, intermediate_size=32, vocab_size=VOCAB,
         max_length=LENGTH,
     ),
     optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2),

@@ -10,9 +10,10 @@ from bertjax.train.ahead_of_time import plan_on
 from bertjax.train.slices import find_slice
 from tests.train.test_parallel_bert import CONFIG
 
-MATRICES = 4 * (2 * 16 + 256 * 16 + 32 * 16 + 4 * 16**2 + 2 * 16 * 32 + 2 * 16**2 + 2 * 16)
+LAYER = 4 * 16**2 + 2 * 16 * 32
+MATRICES = 4 * (2 * 16 + 256 * 16 + 32 * 16 + 2 * LAYER + 2 * 16**2 + 2 * 16)
 OTHERS = MATRICES * 7 // 8  # what a device sends: all but its own part, once
-LARGEST_VECTORS = 4 * 1024  # bytes of all biases, layer norms, losses and counts together
+LARGEST_VECTORS = 8 * 1024  # bytes of all biases, layer norms, losses and counts together
 
 
 @functools.cache
