@@ -36,6 +36,7 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     pairs = max_pairs(length)
     factors = (1, length, predictions, pairs, model.num_heads, predictions * length)
     own = {rows // shards * factor for factor in factors} | {length, predictions, pairs}
+    own |= {predictions + pairs, model.hidden_size // model.num_heads}
     sizes = {size for leaf in jax.tree.leaves(program.state) for size in leaf.shape}
     parts = {
         size // n

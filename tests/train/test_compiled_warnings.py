@@ -59,6 +59,10 @@ def test_a_part_of_a_weight_is_no_matter_but_an_activation_of_its_size_is():
     assert "u8[512,8,8] has the rows of the whole batch" in warning
 
 
+def test_heads_as_wide_as_the_batch_has_rows_are_no_matter():
+    assert warnings(f"bf16[2,8,32,{ROWS}] fusion(%a)", hidden_size=8 * ROWS) == []
+
+
 def test_matrices_that_do_not_divide_over_the_devices():
     (warning,) = warnings("f32[2] copy(%a)", hidden_size=12, num_heads=2, intermediate_size=20)
     assert "of the optimizer state is whole on every device" in warning
