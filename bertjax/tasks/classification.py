@@ -73,7 +73,6 @@ def classifier_logits(
     params: bert.Params,
     config: ModelConfig,
     hidden: jax.Array,
-    batch: Mapping[str, jax.Array],  # noqa: ARG001
     dropout: Callable[..., jax.Array],
 ) -> Logits:
     """`classification`, float32 [rows, examples, labels]: pooler, dropout, one matrix product.
@@ -85,7 +84,6 @@ def classifier_logits(
         params: with a pooler and a classification head.
         config: the model's, with its labels.
         hidden: [rows, examples, hidden], at `first_positions`.
-        batch: from `pack_examples`.
         dropout: of the head's input.
     """
     pooled = bert.pooled(params, config, hidden)

@@ -108,11 +108,10 @@ def _logits(
     params: Any,
     config: ModelConfig,
     hidden: jax.Array,
-    batch: Mapping[str, jax.Array],
     dropout: Callable[..., jax.Array],
 ) -> Logits:
     """Neither google-research/bert nor Hugging Face has dropout before this head."""
-    del batch, dropout
+    del dropout
     return {"span_logits": bert.span_logits(params, config, hidden)}
 
 

@@ -106,11 +106,9 @@ def _logits(
     params: Any,
     config: ModelConfig,
     hidden: jax.Array,
-    batch: Mapping[str, jax.Array],
     dropout: Callable[..., jax.Array],
 ) -> Logits:
     """`tagging_logits`, float32 [rows, length, labels]."""
-    del batch
     return {"tagging_logits": bert.tagging_logits(params, config, dropout(hidden))}
 
 

@@ -52,10 +52,10 @@ class Task:
             they are asked for. Raises UserError with the file, the row and what to do.
         examples: a record to its windows, at least one, each at most `data.length` tokens; their
             targets are empty if the record has no labels.
-        logits: (params, the model's config with these labels, hidden [rows, length, hidden], batch
-            from `pack_examples`, dropout) to float32 arrays by name, [rows, examples, ...] or
-            [rows, length, ...]. `dropout` is a function of an array [rows, ...] that the head's
-            input goes through. With `positions`, hidden is [rows, count, hidden].
+        logits: (params, the model's config with these labels, hidden [rows, length, hidden],
+            dropout) to float32 arrays by name, [rows, examples, ...] or [rows, length, ...].
+            `dropout` is a function of an array [rows, ...] that the head's input goes through.
+            With `positions`, hidden is [rows, count, hidden].
         loss: (logits, batch) to the sum and the count of each of the task's losses (a name that
             ends in `_loss`) and per-batch figures.
         predict: (record, its examples, for each of them the logits by name: [tokens, ...] or
@@ -66,8 +66,8 @@ class Task:
         calibrate: (records of the dev file, predictions of the best step) to the settings that
             suit them best, which the run keeps, and the predictions with these; None where a task
             has nothing to settle after training.
-        positions: a batch to the positions int32 [rows, count] whose hidden states `logits` reads;
-            None for all of them.
+        positions: a batch from `pack_examples` to the positions int32 [rows, count] whose hidden
+            states `logits` reads; None for all of them.
     """
 
     settings: TaskConfig
@@ -75,9 +75,7 @@ class Task:
     labels: tuple[str, ...]
     read: Callable[[Path, bool, Notes], Iterator[Any]]
     examples: Callable[[Any], list[Example]]
-    logits: Callable[
-        [Any, ModelConfig, jax.Array, Mapping[str, jax.Array], Callable[..., jax.Array]], Logits
-    ]
+    logits: Callable[[Any, ModelConfig, jax.Array, Callable[..., jax.Array]], Logits]
     loss: Callable[[Logits, Mapping[str, jax.Array]], tuple[Sums, Sums]]
     predict: Callable[[Any, Sequence[Example], Sequence[Mapping[str, Any]]], dict[str, Any]]
     score: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, float]]

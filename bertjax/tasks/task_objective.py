@@ -80,7 +80,7 @@ def task_logits(
     )
     site = 1 + config.num_layers * SITES_PER_LAYER  # the first that the encoder does not use
     dropout = functools.partial(Dropout(config.dropout, dropout_key, row_ids), site=site)
-    return task.logits(params, config, encoded.hidden, batch, dropout)
+    return task.logits(params, config, encoded.hidden, dropout)
 
 
 def _loss(

@@ -43,7 +43,7 @@ def outputs(task, params, batch, dropout=lambda inputs: inputs):
     """The logits and the sums and counts of a batch."""
     ids = (batch[name] for name in ("token_ids", "segment_ids", "pair_ids"))
     hidden = bert.forward(params, LABELLED, *ids, positions=task.positions(batch)).hidden
-    logits = task.logits(params, LABELLED, hidden, batch, dropout)
+    logits = task.logits(params, LABELLED, hidden, dropout)
     return logits, task.loss(logits, batch)
 
 

@@ -119,7 +119,7 @@ def forward(params, batch):
     encoded = bert.forward(
         params, CONFIG, batch["token_ids"], batch["segment_ids"], batch["pair_ids"]
     )
-    return make_task().logits(params, CONFIG, encoded.hidden, batch, lambda hidden: hidden)
+    return make_task().logits(params, CONFIG, encoded.hidden, lambda hidden: hidden)
 
 
 @jax.jit

@@ -38,7 +38,7 @@ def read(file):
 def outputs(params, batch):
     ids = (batch[name] for name in ("token_ids", "segment_ids", "pair_ids"))
     hidden = bert.forward(params, SCORED, *ids, positions=TASK.positions(batch)).hidden
-    logits = TASK.logits(params, SCORED, hidden, batch, lambda inputs: inputs)
+    logits = TASK.logits(params, SCORED, hidden, lambda inputs: inputs)
     sums, counts = TASK.loss(logits, batch)
     return sums["regression_loss"] / counts["regression_loss"], logits["regression"]
 

@@ -74,7 +74,7 @@ def found(request, task, examples):
     def loss(params):
         ids = [batch[name] for name in ("token_ids", "segment_ids", "pair_ids")]
         hidden = bert.forward(params, MODEL, *ids).hidden
-        logits = task.logits(params, MODEL, hidden, batch, lambda inputs: inputs)
+        logits = task.logits(params, MODEL, hidden, lambda inputs: inputs)
         sums, counts = task.loss(logits, batch)
         return sums["tagging_loss"] / counts["tagging_loss"], logits["tagging_logits"]
 
@@ -99,6 +99,6 @@ def test_gradient_of_every_parameter(found, model):
 
 def test_dropout_is_on_the_input_of_the_head(task):
     hidden = jnp.ones((1, 4, MODEL.hidden_size))
-    dropped = task.logits(PARAMS, MODEL, hidden, {}, lambda inputs: inputs * 0)["tagging_logits"]
+    dropped = task.logits(PARAMS, MODEL, hidden, lambda inputs: inputs * 0)["tagging_logits"]
     bias = PARAMS["tagging_head"]["dense"]["bias"]
     np.testing.assert_array_equal(dropped, np.broadcast_to(bias, dropped.shape))
