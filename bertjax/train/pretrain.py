@@ -64,7 +64,7 @@ def pretrain(
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     join_processes()
-    run = located(run, "run folder")
+    folder = located(run, "run folder")
     if config.task is not None or config.train.epochs is not None:
         raise UserError("a config for fine-tuning (task, train.epochs): bertjax finetune takes it")
     manifest, tokenizer = read_manifest(data), load_tokenizer(Path(data))
@@ -83,7 +83,7 @@ def pretrain(
             raise UserError("the processes of this run differ in their config, --data or --init")
         for change in changes:
             _tell(f"{change}, otherwise as the run was started")
-        return _train(config, data, run, initial, manifest, tokenizer)
+        return _train(config, data, folder, initial, manifest, tokenizer)
 
 
 def _train(
