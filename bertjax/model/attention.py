@@ -11,10 +11,8 @@ from bertjax.config import LONGEST_FUSED, ModelConfig
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
 from bertjax.model.matmul import matmul_precision
-from bertjax.model.positions import Selected
+from bertjax.model.positions import MASKED, Selected
 from bertjax.model.sharding import TENSOR_AXIS
-
-MASKED = -1e30  # finite, so that no row of scores can become not-a-number
 
 
 def attend(

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from bertjax.model.attention import MASKED
 from bertjax.model.dropout import keep, mix_words
 from bertjax.model.matmul import matmul_precision
+from bertjax.model.positions import MASKED
 
 LANES = 128  # of a TPU's vector registers: the width of a group of heads
 

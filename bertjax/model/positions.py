@@ -1,9 +1,14 @@
-"""Where things stand in packed rows, and picking some of the positions out."""
+"""Where things stand in packed rows, what may not be seen, and picking some positions out."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+
+# The attention score of a position out of sight: finite, so that no row of scores can become
+# not-a-number.
+MASKED = -1e30
 
 
 class Selected(NamedTuple):
