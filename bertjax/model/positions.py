@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-
 # The attention score of a position out of sight: finite, so that no row of scores can become
 # not-a-number.
 MASKED = -1e30
