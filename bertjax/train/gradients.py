@@ -56,7 +56,7 @@ def gradients(
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return own_gradients(loss, params, batch, key, accumulation, lambda counts: counts)
     manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
-    stages = in_two_stages(mesh)
+    two_stages = in_two_stages(mesh)
     held, updated = (
         jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
         for tree in (held, updated)
@@ -66,11 +66,13 @@ def gradients(
         """This device's part of the gradients, and the whole batch's sums and counts."""
         total = lambda figures: jax.lax.psum(figures, cut)  # noqa: E731
         with jax.named_scope("gather_weights"):
-            whole = jax.tree.map(lambda part, spec: _gathered(part, spec, stages), params, held)
+            whole = jax.tree.map(lambda part, spec: _gathered(part, spec, two_stages), params, held)
         found = own_gradients(loss, whole, rows, key, accumulation, total)
         with jax.named_scope("sum_gradients"):
             parts = jax.tree.map(
-                lambda own, spec: _summed(own.astype(dtype), spec, cut, stages).astype(own.dtype),
+                lambda own, spec: _summed(own.astype(dtype), spec, cut, two_stages).astype(
+                    own.dtype
+                ),
                 found.gradients,
                 updated,
             )
@@ -99,7 +101,7 @@ def gather_updated(params: Any, updated: Any, held: Any) -> Any:
     if mesh.shape["data"] == 1:
         return params
     manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
-    stages = in_two_stages(mesh)
+    two_stages = in_two_stages(mesh)
     parts, wholes = (
         jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
         for tree in (updated, held)
@@ -107,7 +109,7 @@ def gather_updated(params: Any, updated: Any, held: Any) -> Any:
 
     def on_a_device(params: Any) -> Any:
         return jax.tree.map(
-            lambda part, spec, whole: part if spec == whole else _over_data(part, spec, stages),
+            lambda part, spec, whole: part if spec == whole else _over_data(part, spec, two_stages),
             params,
             parts,
             wholes,
