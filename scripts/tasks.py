@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertjax.cli import choose_platform
-from bertjax.config import load_config
+from bertjax.config import Config, load_config
 from bertjax.errors import UserError
 from bertjax.files import write_whole
 
@@ -125,6 +125,7 @@ def train(
     from bertjax.tasks.seeds import finetune_seeds
 
     config = load_config(_CONFIGS.get(task, task), overrides)
+    config = within(config, pretrained.weights.config.max_length)
     train, dev = files
     if seeds == 1:
         report = finetune(config, pretrained, train, dev, run)
@@ -132,6 +133,12 @@ def train(
         report = finetune_seeds(config, pretrained, train, dev, run, seeds)
     kept = ("metric", "seconds", "figures", "mean", "standard_deviation")
     return {name: report[name] for name in kept if name in report}
+
+
+def within(config: Config, positions: int) -> Config:
+    """The config with rows no longer than the checkpoint's positions: one table fits any model."""
+    length = min(config.data.length, positions)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, length=length))
 
 
 def write_tables(folder: Path, made: dict[str, Any], rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -132,8 +133,10 @@ class Report:
             figures |= self._speed | {"seconds": self.totals["seconds"]}
             if self._log:
                 self._log.write(pending.step, figures)
-        known = figures | self._speed
-        shown = {label: known[name] for name, label in _SHOWN.items() if known.get(name)}
+        known = {name: own for name, own in (figures | self._speed).items() if own}
+        if math.isfinite(figures["loss"]):  # then what is NaN is a mean of nothing
+            known = {name: own for name, own in known.items() if math.isfinite(own)}
+        shown = {label: known[name] for name, label in _SHOWN.items() if name in known}
         if self._bar:
             self._bar.update(pending.step, **shown)
         if in_a_row >= _MOST_SKIPPED:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scripts.tasks import earlier_rows, main, write_tables
+from bertjax.config import load_config
+from scripts.tasks import earlier_rows, main, within, write_tables
 
 
 def refused(monkeypatch, capsys, init, data, output):
@@ -38,3 +39,8 @@ def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
     assert earlier_rows(tmp_path, made) == {"sst2": row}
     assert earlier_rows(tmp_path, made | {"started_from": "another run"}) == {}
     assert earlier_rows(tmp_path, made | {"settings": ["--train.epochs=1"]}) == {}
+
+
+@pytest.mark.parametrize(("positions", "length"), [(128, 128), (512, 384)])
+def test_rows_are_no_longer_than_the_checkpoint_has_positions(positions, length):
+    assert within(load_config("korquad"), positions).data.length == length

@@ -1,0 +1,28 @@
+"""What is told beside the progress bar of a training run."""
+
+import numpy as np
+import pytest
+from etils import epath
+
+from bertjax.config import Config, TrainConfig
+from bertjax.train.report import Report
+
+
+def told(tmp_path, capsys, figures):
+    counted = {"tokens": 8, "positions": 8, "skipped_steps": 0, "skipped_in_a_row": 0}
+    figures = {name: np.asarray(value) for name, value in (counted | figures).items()}
+    with Report(epath.Path(tmp_path), Config(train=TrainConfig(steps=1)), 0, {}) as report:
+        report.step(1, figures, 1.0, 0.0, compiled=True)
+    return capsys.readouterr().err
+
+
+def test_what_no_example_had_a_label_for_is_left_out(tmp_path, capsys):
+    figures = {"loss": 2.5, "mlm_accuracy": 0.25, "nsp_accuracy": np.nan}
+    line = told(tmp_path, capsys, figures)
+    assert "loss 2.5, mlm 0.25" in line
+    assert "nsp" not in line
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_loss_that_is_no_number_is_told(tmp_path, capsys, loss):
+    assert f"loss {loss}" in told(tmp_path, capsys, {"loss": loss})
