@@ -6,7 +6,8 @@
 TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
 `table.json` into the output folder after every task; other tasks' rows stay, if checkpoint, seeds
 and settings are the same. Safe to run again: what is finished is not trained twice. Settings such
-as `--train.epochs=1` are for all tasks.
+as `--train.epochs=1` are for all tasks. Where a config's rows are longer than the checkpoint has
+positions, they are cut to that; the table's JSON tells the length.
 """
 
 import argparse
@@ -125,17 +126,17 @@ def train(
     from bertjax.tasks.seeds import finetune_seeds
 
     config = load_config(_CONFIGS.get(task, task), overrides)
-    config = within(config, pretrained.weights.config.max_length)
+    config = with_fitting_length(config, pretrained.weights.config.max_length)
     train, dev = files
     if seeds == 1:
         report = finetune(config, pretrained, train, dev, run)
     else:
         report = finetune_seeds(config, pretrained, train, dev, run, seeds)
     kept = ("metric", "seconds", "figures", "mean", "standard_deviation")
-    return {name: report[name] for name in kept if name in report}
+    return {"length": config.data.length} | {name: report[name] for name in kept if name in report}
 
 
-def within(config: Config, positions: int) -> Config:
+def with_fitting_length(config: Config, positions: int) -> Config:
     """The config with rows no longer than the checkpoint's positions: one table fits any model."""
     length = min(config.data.length, positions)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, length=length))

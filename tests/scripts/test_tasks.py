@@ -3,7 +3,7 @@
 import pytest
 
 from bertjax.config import load_config
-from scripts.tasks import earlier_rows, main, within, write_tables
+from scripts.tasks import earlier_rows, main, with_fitting_length, write_tables
 
 
 def refused(monkeypatch, capsys, init, data, output):
@@ -43,4 +43,4 @@ def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
 
 @pytest.mark.parametrize(("positions", "length"), [(128, 128), (512, 384)])
 def test_rows_are_no_longer_than_the_checkpoint_has_positions(positions, length):
-    assert within(load_config("korquad"), positions).data.length == length
+    assert with_fitting_length(load_config("korquad"), positions).data.length == length
