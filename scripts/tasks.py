@@ -7,7 +7,7 @@ TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes
 `table.json` into the output folder after every task; other tasks' rows stay, if checkpoint, seeds
 and settings are the same. Safe to run again: what is finished is not trained twice. Settings such
 as `--train.epochs=1` are for all tasks. Where a config's rows are longer than the checkpoint has
-positions, they are cut to that; the table's JSON tells the length.
+positions, they are made that short; it is said, and the table's JSON tells the length.
 """
 
 import argparse
@@ -125,8 +125,10 @@ def train(
     from bertjax.tasks.finetune import finetune
     from bertjax.tasks.seeds import finetune_seeds
 
-    config = load_config(_CONFIGS.get(task, task), overrides)
-    config = with_fitting_length(config, pretrained.weights.config.max_length)
+    asked = load_config(_CONFIGS.get(task, task), overrides)
+    config = with_fitting_length(asked, pretrained.weights.config.max_length)
+    if config != asked:
+        print(f"{task}: rows of {config.data.length} tokens, the checkpoint has no more positions")
     train, dev = files
     if seeds == 1:
         report = finetune(config, pretrained, train, dev, run)

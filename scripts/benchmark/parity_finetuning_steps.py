@@ -11,6 +11,7 @@ config's epochs: warmup and decay fit into them.
 
 import dataclasses
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
 
 from bertjax.api import load_pretrained
-from bertjax.config import Config, load_config
+from bertjax.config import Config
 from bertjax.tasks.example_batches import ExampleBatches
 from bertjax.tasks.finetune import Pretrained, finetune
 from bertjax.tasks.finetune_config import with_model, with_steps, with_task
@@ -31,7 +32,9 @@ from scripts.benchmark.parity_finetuning import (
     adamw,
     arguments,
     batches,
+    config_of,
     examples_of,
+    in_one_line,
     schedule,
     train_step,
 )
@@ -43,7 +46,7 @@ def main() -> None:
     parsed, overrides = parser.parse_known_args()
 
     fixed = ["--model.dropout=0", "--train.log_every=1", f"--train.steps={parsed.steps}"]
-    config = load_config(parsed.config, [*overrides, *fixed])
+    config = config_of(parsed.config, [*overrides, *fixed])
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=None))
     pretrained = load_pretrained(parsed.model)
     found = ours(config, pretrained, parsed.train, parsed.dev)
@@ -96,4 +99,4 @@ def _copy(head: dict[str, Any], linear: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_one_line(main))
