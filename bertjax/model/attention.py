@@ -1,6 +1,8 @@
 """Multi-head self-attention (Vaswani et al. 2017, section 3.2), kept within each packed pair."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +10,15 @@ from flax import nnx
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from bertjax.config import LONGEST_FUSED, ModelConfig
+from bertjax.errors import UserError
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
-from bertjax.model.matmul import matmul_precision
+from bertjax.model.matmul import matmul, matmul_precision
 from bertjax.model.positions import MASKED, Selected
 from bertjax.model.sharding import TENSOR_AXIS
+
+# The starts of `device_kind` of the GPUs that the kernel is for: compute capability 9.0.
+_HOPPER = ("NVIDIA H100", "NVIDIA H200", "NVIDIA H800", "NVIDIA H20", "NVIDIA GH200")
 
 
 def attend(
@@ -39,9 +45,7 @@ def attend(
     precision = matmul_precision(query.dtype)
     # Heads before positions: a CPU's products take a fifth to a third less time so.
     query, key, value = (array.swapaxes(1, 2) for array in (query, key, value))
-    scores = jnp.einsum(
-        "bnqd,bnkd->bnqk", query, key, precision=precision, preferred_element_type=jnp.float32
-    )
+    scores = _scores(query, key)
     own_ids = pair_ids
     if selected is not None:
         own_ids = jnp.take_along_axis(pair_ids, selected.positions, axis=1)
@@ -51,6 +55,34 @@ def attend(
     weights = dropout(probabilities, site, selected).astype(value.dtype)
     attended = jnp.einsum("bnqk,bnkd->bnqd", weights, value, precision=precision)
     return attended.swapaxes(1, 2), probabilities
+
+
+@jax.custom_vjp
+def _scores(query: jax.Array, key: jax.Array) -> jax.Array:
+    """Float32 [batch, heads, queries, keys]; the gradient is rounded to the operands' dtype first.
+
+    Left in float32 it would make float32 products of the two that follow, on a GPU at half the
+    speed.
+    """
+    precision = matmul_precision(query.dtype)
+    return jnp.einsum(
+        "bnqd,bnkd->bnqk", query, key, precision=precision, preferred_element_type=jnp.float32
+    )
+
+
+def _scores_forward(query: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+    return _scores(query, key), (query, key)
+
+
+def _scores_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    query, key = saved
+    precision, gradient = matmul_precision(query.dtype), gradient.astype(query.dtype)
+    by_query = jnp.einsum("bnqk,bnkd->bnqd", gradient, key, precision=precision)
+    by_key = jnp.einsum("bnqk,bnqd->bnkd", gradient, query, precision=precision)
+    return by_query, by_key
+
+
+_scores.defvjp(_scores_forward, _scores_backward)
 
 
 @jax.custom_vjp
@@ -72,28 +104,46 @@ def _softmax_backward(probabilities: jax.Array, gradient: jax.Array) -> tuple[ja
 _softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
-def attention_path(setting: str, platform: str, length: int, lanes: int, head_dim: int) -> str:
-    """Which of the two implementations runs: "plain" (`attend`) or "fused" (attention_kernel.py).
+def attention_path(setting: str, device: str, length: int, lanes: int, head_dim: int) -> str:
+    """Which of the implementations runs: "plain" (`attend`) or "fused", the device's own kernel.
 
     Fused on a TPU from 256 positions on: at 128 XLA's own fusions are as fast, by the compiler's
-    estimate. Elsewhere plain: cuDNN's attention has neither dropout nor pair ids. A layer that
-    attends from selected positions alone is plain, whatever this says.
+    estimate. On a GPU of the Hopper kind from 128 on. Elsewhere plain: cuDNN's attention has
+    neither dropout nor pair ids. A layer that attends from selected positions alone is plain,
+    whatever this says.
 
     Args:
         setting: `model.attention`.
-        platform: what is compiled for: "cpu", "gpu" or "tpu".
+        device: what is compiled for: "cpu", "gpu", "hopper" (where its kernel can run) or "tpu".
         length: positions in a row.
         lanes: of the heads that one device has, side by side.
         head_dim: of these, one head's.
+
+    Raises:
+        UserError: "fused" is set for a GPU without the kernel.
     """
-    if setting == "auto":
-        whole_groups = lanes % 128 == 0 and 128 % head_dim == 0
-        worthwhile = platform == "tpu" and 256 <= length <= LONGEST_FUSED
-        return "fused" if worthwhile and whole_groups else "plain"
-    return setting
+    if setting == "fused" and device == "gpu":
+        raise UserError(
+            "model.attention=fused: on a GPU for a Hopper one, bfloat16, heads of 64 or 128, no "
+            "tensor parallelism and jax 0.11 or newer; leave it at auto"
+        )
+    if setting != "auto":
+        return setting
+    whole_groups = lanes % 128 == 0 and 128 % head_dim == 0
+    shortest, fits = {"tpu": (256, whole_groups), "hopper": (128, True)}.get(device, (0, False))
+    return "fused" if fits and shortest <= length <= LONGEST_FUSED else "plain"
 
 
-def _attend_fused(
+def _bit_words(dropout: Dropout, site: int, heads: int, length: int) -> tuple[jax.Array, ...]:
+    """What a kernel draws its bits from; nothing without dropout."""
+    if not dropout.active:
+        return ()
+    assert dropout.key is not None
+    assert dropout.row_ids is not None, "dropout needs row_ids"
+    return bit_words(dropout.key, site, dropout.row_ids, (heads, length, length))
+
+
+def _attend_on_tpu(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
@@ -106,34 +156,53 @@ def _attend_fused(
     from bertjax.model.attention_kernel import fused_attention  # Pallas takes long to load
 
     _, length, hidden = query.shape
-    words = ()
-    if dropout.active:
-        assert dropout.key is not None
-        assert dropout.row_ids is not None, "dropout needs row_ids"
-        shape = (hidden // head_dim, length, length)
-        words = bit_words(dropout.key, site, dropout.row_ids, shape)
+    words = _bit_words(dropout, site, hidden // head_dim, length)
     attention = functools.partial(
         fused_attention,
         head_dim=head_dim,
         rate=dropout.rate,
-        interpret=_platform(query) != "tpu",
+        interpret=_device(query, query.dtype, head_dim) != "tpu",
     )
-    mesh = _mesh(query)
-    if mesh.size == 1 or not mesh.auto_axes:  # one device, or its own part of the rows already
-        return attention(query, key, value, pair_ids, *words)
-    rows = tuple(name for name in mesh.auto_axes if name != TENSOR_AXIS)
-    heads = TENSOR_AXIS if TENSOR_AXIS in mesh.auto_axes else None
+    rows, heads = _row_axes(query), TENSOR_AXIS if TENSOR_AXIS in _mesh(query).auto_axes else None
     whole, by_row = PartitionSpec(rows, None, heads), PartitionSpec(rows)
     by_word = (PartitionSpec(rows, heads), by_row) if words else ()
-    split = jax.shard_map(
+    split = _on_each_device(attention, query, (whole, whole, whole, by_row, *by_word), whole)
+    return split(query, key, value, pair_ids, *words)
+
+
+def _attend_on_gpu(
+    projections: jax.Array, pair_ids: jax.Array, dropout: Dropout, site: int, head_dim: int
+) -> jax.Array:
+    """The same of queries, keys and values in one array [batch, length, 3 * hidden]."""
+    from bertjax.model.attention_gpu import fused_attention
+
+    _, length, lanes = projections.shape
+    words = _bit_words(dropout, site, lanes // (3 * head_dim), length)
+    attention = functools.partial(fused_attention, head_dim=head_dim, rate=dropout.rate)
+    by_row = PartitionSpec(_row_axes(projections))
+    split = _on_each_device(attention, projections, (by_row,) * (2 + len(words)), by_row)
+    return split(projections, pair_ids, *words)
+
+
+def _on_each_device(
+    attention: Callable[..., jax.Array], array: jax.Array, inputs: Any, outputs: Any
+) -> Callable[..., jax.Array]:
+    """`attention` of each device's own part, where the compiler would divide the work."""
+    mesh = _mesh(array)
+    if mesh.size == 1 or not mesh.auto_axes:  # one device, or its own part of the rows already
+        return attention
+    return jax.shard_map(
         attention,
         mesh=mesh,
-        in_specs=(whole, whole, whole, by_row, *by_word),
-        out_specs=whole,
+        in_specs=inputs,
+        out_specs=outputs,
         axis_names=set(mesh.auto_axes),
         check_vma=False,
     )
-    return split(query, key, value, pair_ids, *words)
+
+
+def _row_axes(array: jax.Array) -> tuple[str, ...]:
+    return tuple(name for name in _mesh(array).auto_axes if name != TENSOR_AXIS)
 
 
 def _mesh(array: jax.Array) -> AbstractMesh:
@@ -141,10 +210,15 @@ def _mesh(array: jax.Array) -> AbstractMesh:
     return jax.typeof(array).sharding.mesh
 
 
-def _platform(array: jax.Array) -> str:
-    """Of these devices, which need not be attached: "cpu", "gpu" or "tpu"."""
-    device = _mesh(array).abstract_device
-    return jax.default_backend() if device is None else device.platform
+def _device(array: jax.Array, dtype: jnp.dtype, head_dim: int) -> str:
+    """The kind of these devices, which need not be attached: as `attention_path` takes it."""
+    mesh = _mesh(array)
+    device = mesh.abstract_device or jax.devices()[0]
+    if device.platform not in ("gpu", "cuda"):
+        return device.platform
+    suits = dtype == jnp.bfloat16 and head_dim in (64, 128) and mesh.shape.get(TENSOR_AXIS, 1) == 1
+    known = device.device_kind.startswith(_HOPPER) and jax.__version_info__ >= (0, 11)
+    return "hopper" if suits and known else "gpu"
 
 
 class SelfAttention(nnx.Module):
@@ -177,16 +251,29 @@ class SelfAttention(nnx.Module):
         Returns:
             the output, shaped as `asking`, and the probabilities if they are needed.
         """
-        query, key, value = self.query(asking), self.key(hidden), self.value(hidden)
         head_dim = hidden.shape[2] // self.num_heads
-        lanes = hidden.shape[2] // _mesh(query).shape.get(TENSOR_AXIS, 1)
-        path = attention_path(self.setting, _platform(query), hidden.shape[1], lanes, head_dim)
+        device = _device(hidden, self.query.dtype, head_dim)
+        lanes = hidden.shape[2] // _mesh(hidden).shape.get(TENSOR_AXIS, 1)
+        path = attention_path(self.setting, device, hidden.shape[1], lanes, head_dim)
         if path == "fused" and not need_probabilities and selected is None:
-            attended = _attend_fused(query, key, value, pair_ids, dropout, site, head_dim)
+            if device == "hopper":
+                projections = self._project(hidden)
+                attended = _attend_on_gpu(projections, pair_ids, dropout, site, head_dim)
+            else:
+                parts = (part(hidden) for part in (self.query, self.key, self.value))
+                attended = _attend_on_tpu(*parts, pair_ids, dropout, site, head_dim)
             return self.output(attended), None
-        heads = (self.num_heads, head_dim)
         query, key, value = (
-            array.reshape(*array.shape[:2], *heads) for array in (query, key, value)
+            part(array).reshape(*array.shape[:2], self.num_heads, head_dim)
+            for part, array in ((self.query, asking), (self.key, hidden), (self.value, hidden))
         )
         attended, probabilities = attend(query, key, value, pair_ids, dropout, site, selected)
         return self.output(attended.reshape(asking.shape)), probabilities
+
+    def _project(self, hidden: jax.Array) -> jax.Array:
+        """Queries, keys and values [batch, length, 3 * hidden] in one product."""
+        parts = (self.query, self.key, self.value)
+        kernel = jnp.concatenate([part.kernel[...] for part in parts], axis=1)
+        bias = jnp.concatenate([part.bias[...] for part in parts])
+        dtype = self.query.dtype
+        return matmul(hidden.astype(dtype), kernel) + bias.astype(dtype)

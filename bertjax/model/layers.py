@@ -107,6 +107,11 @@ def _normalise_backward(
     _epsilon: float, saved: Any, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     inputs, mean, inverse, scale = saved
+    mean, inverse = jax.lax.platform_dependent(
+        (mean, inverse),
+        cuda=jax.lax.optimization_barrier,  # or it computes both again wherever they are read
+        default=lambda saved: saved,
+    )
     normal = (inputs.astype(jnp.float32) - mean) * inverse
     wide = gradient.astype(jnp.float32)
     scaled = wide * scale

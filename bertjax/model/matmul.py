@@ -19,7 +19,7 @@ def matmul(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
     The operands are rounded to the inputs' dtype and the sums kept in float32. The gradient of the
     kernel has the kernel's own dtype, so that of a float32 parameter is never rounded.
     """
-    return product(inputs, kernel.astype(inputs.dtype)).astype(inputs.dtype)
+    return product(inputs, kernel.astype(inputs.dtype))
 
 
 def _matmul_forward(inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
@@ -35,12 +35,24 @@ matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def product(left: jax.Array, right: jax.Array) -> jax.Array:
-    """The matrix product of two arrays of one dtype, float32.
+    """The matrix product of two arrays of one dtype, in that dtype.
 
-    A CPU with matrix units for bfloat16 uses them only where the result is float32.
+    A GPU would write a float32 result to memory before it is rounded; a CPU with matrix units for
+    bfloat16 uses them only where the result is float32.
     """
+    return jax.lax.platform_dependent(
+        left, right, cuda=_rounded_product, rocm=_rounded_product, default=_wide_product
+    )
+
+
+def _rounded_product(left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.matmul(left, right, precision=matmul_precision(left.dtype))
+
+
+def _wide_product(left: jax.Array, right: jax.Array) -> jax.Array:
     precision = matmul_precision(left.dtype)
-    return jnp.matmul(left, right, precision=precision, preferred_element_type=jnp.float32)
+    wide = jnp.matmul(left, right, precision=precision, preferred_element_type=jnp.float32)
+    return wide.astype(left.dtype)
 
 
 def outer_sum(left: jax.Array, right: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
-"""How far the TPU attention kernel is from the plain implementation, interpreted on a CPU.
+"""How far an attention kernel is from the plain implementation.
 
-    python scripts/benchmark/attention_parity.py [--json]
+    python scripts/benchmark/attention_parity.py [--json]          the TPU's, interpreted on a CPU
+    python scripts/benchmark/attention_parity.py --device gpu      a Hopper GPU's, on one
 
 Queries, keys, values and the result's gradient are standard normal; rows are packed with three
 pairs and padding, or hold one pair. Every figure is the largest error of any element over the
@@ -29,21 +30,26 @@ CASES = (  # lengths and head sizes
     *((128, 64), (200, 64), (512, 64)),
     *((256, 32), (256, 128)),
 )
+DTYPES = {"cpu": ("float32", "bfloat16"), "gpu": ("bfloat16",)}
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    as_json = parser.parse_args().json
-    jax.config.update("jax_platforms", "cpu")
+    parser.add_argument("--device", choices=DTYPES, default="cpu")
+    parsed = parser.parse_args()
+    as_json, gpu = parsed.json, parsed.device == "gpu"
+    jax.config.update("jax_platforms", "cuda" if gpu else "cpu")
     names = ("length", "head_dim", "dtype", "dropout", "values", "gradients")
     names += ("plain_values", "plain_gradients")
     if not as_json:
         print("|", " | ".join(names), "|\n|", "---|" * len(names))
     for (length, head_dim), dtype, rate in itertools.product(
-        CASES, ("float32", "bfloat16"), (0.0, 0.1)
+        CASES, DTYPES[parsed.device], (0.0, 0.1)
     ):
+        if gpu and head_dim not in (64, 128):
+            continue
         figures = errors(length, head_dim, dtype, rate)
         row = dict(zip(names, (length, head_dim, dtype, rate, *figures), strict=True))
         shown = (f"{x:.1e}" if number > 3 else x for number, x in enumerate(row.values()))
@@ -90,11 +96,18 @@ def plain(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropou
 
 
 def fused(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropout) -> jax.Array:
-    """The kernel, interpreted."""
+    """The kernel of the device; on a CPU a TPU's, interpreted."""
     _, length, hidden = query.shape
     words: Any = ()
     if dropout.key is not None and dropout.row_ids is not None and dropout.active:
         words = bit_words(dropout.key, SITE, dropout.row_ids, (HEADS, length, length))
+    if jax.default_backend() == "gpu":
+        from bertjax.model.attention_gpu import fused_attention as gpu_attention
+
+        projections = jnp.concatenate([query, key, value], axis=-1)
+        return gpu_attention(
+            projections, pair_ids, *words, head_dim=hidden // HEADS, rate=dropout.rate
+        )
     return fused_attention(
         query,
         key,

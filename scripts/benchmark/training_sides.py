@@ -1,7 +1,7 @@
 """One full training step on made-up text, by bertjax and by Hugging Face with PyTorch.
 
-Each side is a function without arguments that makes the next step and waits for its result. The
-libraries are imported inside, so that neither side's process holds the other's.
+Each side is a function without arguments that starts the next step, and another that waits for the
+last. The libraries are imported inside, so that neither side's process holds the other's.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 from bertjax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bertjax.train.host_memory import keep_freed_memory
 
-Step = Callable[[], None]
+Action = Callable[[], None]
 _BATCHES = 4  # different ones, taken in turn
 _MASKING_RATE = 0.15
 
@@ -29,7 +29,8 @@ class Case:
     batch_size: int
     length: int
 
-    def config(self, attention_dropout: bool) -> Config:
+    @property
+    def config(self) -> Config:
         """BERT's own settings at this size: dropout 0.1, AdamW, clipping at 1."""
         model = ModelConfig(
             num_layers=self.num_layers,
@@ -37,7 +38,6 @@ class Case:
             num_heads=self.hidden_size // 64,
             intermediate_size=4 * self.hidden_size,
             vocab_size=self.vocab_size,
-            attention_dropout=None if attention_dropout else 0.0,
         )
         data = DataConfig(length=self.length, packing=False)
         train = TrainConfig(steps=1_000_000, batch_size=self.batch_size)
@@ -50,7 +50,6 @@ class Side:
 
     kind: str
     gpu: bool = False
-    attention_dropout: bool = True
 
     @property
     def name(self) -> str:
@@ -60,7 +59,7 @@ class Side:
             "eager": "Hugging Face, PyTorch eager",
             "compiled": "Hugging Face, torch.compile",
         }
-        return kinds[self.kind] + ("" if self.attention_dropout else ", no attention dropout")
+        return kinds[self.kind]
 
 
 def made_up_batches(case: Case) -> list[dict[str, np.ndarray]]:
@@ -84,13 +83,12 @@ def made_up_batches(case: Case) -> list[dict[str, np.ndarray]]:
     return batches
 
 
-def make_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
-    """The step of one side, and what the table says about it."""
-    make = _bertjax_step if side.kind == "bertjax" else _torch_step
-    return make(case, side)
+def make_step(case: Case, side: Side) -> tuple[Action, Action, dict[str, Any]]:
+    """A side's step, its wait, and what the table says about it."""
+    return _bertjax_step(case) if side.kind == "bertjax" else _torch_step(case, side)
 
 
-def _bertjax_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
+def _bertjax_step(case: Case) -> tuple[Action, Action, dict[str, Any]]:
     keep_freed_memory()
     import jax
 
@@ -103,7 +101,7 @@ def _bertjax_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
     from bertjax.train.program import make_program
     from bertjax.train.state import initial_state, named_key
 
-    config = case.config(side.attention_dropout)
+    config = case.config
     table = masking_table(np.zeros(case.vocab_size, bool), (0, 1, 2, 3, 4), 4)
     objective = mlm_nsp_objective(config, table, {}.__getitem__, [])
     program = make_program(objective, config)
@@ -117,21 +115,27 @@ def _bertjax_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
 
     def step() -> None:
         nonlocal state, done
-        state, figures = program.step(state, put_batch(batches[done % _BATCHES], sharding), key)
-        jax.block_until_ready(figures)
+        state, _ = program.step(state, put_batch(batches[done % _BATCHES], sharding), key)
         done += 1
 
+    def wait() -> None:
+        jax.block_until_ready(state)
+
     device = jax.devices()[0].device_kind
-    return step, {
-        "version": f"jax {jax.__version__}",
-        "device": device,
-        "parameters": count_parameters(config.model),
-        "flops": step_flops(config)(0),
-        "peak": peak_flops(device),
-    }
+    return (
+        step,
+        wait,
+        {
+            "version": f"jax {jax.__version__}",
+            "device": device,
+            "parameters": count_parameters(config.model),
+            "flops": step_flops(config)(0),
+            "peak": peak_flops(device),
+        },
+    )
 
 
-def _torch_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
+def _torch_step(case: Case, side: Side) -> tuple[Action, Action, dict[str, Any]]:
     import torch  # pyright: ignore[reportMissingImports]
     import transformers  # pyright: ignore[reportMissingImports]
 
@@ -139,7 +143,7 @@ def _torch_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
 
     device = "cuda" if side.gpu else "cpu"
     settings = OptimizerConfig()
-    model = _torch_model(case, side).to(device)
+    model = _torch_model(case).to(device)
     optimizer = torch_peer.adamw(model, settings)
     batches = [
         {name: torch_peer.tensor(rows, device) for name, rows in batch.items()}
@@ -155,21 +159,23 @@ def _torch_step(case: Case, side: Side) -> tuple[Step, dict[str, Any]]:
         with torch.autocast(device, torch.bfloat16, enabled=side.gpu):
             found = loss(model, batches[done % _BATCHES])
         torch_peer.update(model, optimizer, found, settings.clip_norm)
-        found.item()
-        if side.gpu:
-            torch.cuda.synchronize()
         done += 1
 
-    return step, {"version": f"torch {torch.__version__}, transformers {transformers.__version__}"}
+    def wait() -> None:
+        if side.gpu:
+            torch.cuda.synchronize()
+
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    return step, wait, {"version": versions}
 
 
-def _torch_model(case: Case, side: Side) -> Any:
+def _torch_model(case: Case) -> Any:
     from transformers import (  # pyright: ignore[reportMissingImports]
         BertConfig,
         BertForPreTraining,
     )
 
-    model = case.config(side.attention_dropout).model
+    model = case.config.model
     return BertForPreTraining(
         BertConfig(
             vocab_size=case.vocab_size,
@@ -178,7 +184,7 @@ def _torch_model(case: Case, side: Side) -> Any:
             num_attention_heads=model.num_heads,
             intermediate_size=model.intermediate_size,
             hidden_dropout_prob=model.dropout,
-            attention_probs_dropout_prob=model.dropout if side.attention_dropout else 0.0,
+            attention_probs_dropout_prob=model.dropout,
             attn_implementation="sdpa",  # pyright: ignore[reportCallIssue]
         )
     ).train()

@@ -7,12 +7,11 @@ Forward, backward, clipping and AdamW on the same rows, without padding, with dr
 on a CPU, bfloat16 products on a GPU. PyTorch computes the vocabulary at the predicted positions
 alone too, its AdamW is the fused one and its attention `scaled_dot_product_attention`; its last
 layer is computed at every position, as its model has it, bertjax's where something is read (5% of
-base's arithmetic, 13 to 16% of mini's). On a GPU
-everything is measured once more without dropout of the attention probabilities: with it bertjax's
-attention is the plain one, without it cuDNN's may take its place.
+base's arithmetic, 13 to 16% of mini's).
 
 Each side is a process of its own; they take turns, so that all share whatever else the machine
-does. A figure is the median over all steps, with the smallest and largest median of a round; a
+does. A round is a few seconds of steps, one after the other as in a training loop: nothing waits
+for a result before the last. A figure is the median round, with the shortest and the longest; a
 ratio is the median of the rounds' own.
 """
 
@@ -29,7 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmark.training_sides import Case, Side, make_step
+from scripts.benchmark.training_sides import Action, Case, Side, make_step
 
 CASES = (
     Case("base", 12, 768, 30_522, 8, 128),
@@ -52,10 +51,11 @@ def main() -> None:
     cases = [case for case in (GPU_CASES if gpu else CASES) if case.name in arguments.case]
     os.environ["JAX_PLATFORMS"] = "cuda" if gpu else "cpu"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the sides share a GPU's memory
+    if gpu:  # to try Triton for every product takes minutes, and cuBLAS wins for such large ones
+        os.environ.setdefault("XLA_FLAGS", "--xla_gpu_enable_triton_gemm=false")
     results = [
-        measure(case, [Side(kind, gpu, dropout) for kind in arguments.side], arguments.rounds)
+        measure(case, [Side(kind, gpu) for kind in arguments.side], arguments.rounds)
         for case in cases
-        for dropout in ((True, False) if gpu else (True,))
     ]
     print(table(results))
     if arguments.json:
@@ -83,7 +83,7 @@ def measure(
         for turn in turns:  # one after the other: compilation takes all cores
             turn.send(None)
             told.append(turn.recv())
-        seconds: list[list[list[float]]] = [[] for _ in sides]
+        seconds: list[list[float]] = [[] for _ in sides]
         for number in range(rounds):
             for index in range(len(sides)):
                 side = (index + number) % len(sides)
@@ -103,7 +103,7 @@ def measure(
 
 @contextlib.contextmanager
 def process_of(case: Case, side: Side) -> Iterator[Connection]:
-    """Starts a side; it makes as many steps as it is sent and answers with their seconds."""
+    """Starts a side; it makes as many steps as it is sent and answers with the seconds of one."""
     ours, its = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=serve, args=(case, side, its), daemon=True
@@ -119,20 +119,23 @@ def serve(case: Case, side: Side, turns: Connection) -> None:
     """What a side's process does."""
     turns.recv()
     started = time.perf_counter()
-    step, facts = make_step(case, side)
-    step()
+    step, wait, facts = make_step(case, side)
+    timed(step, wait, 1)
     facts["first_step_seconds"] = time.perf_counter() - started
-    warm = [timed(step) for _ in range(_WARM_UP)]
+    warm = [timed(step, wait, 1) for _ in range(_WARM_UP)]
     turns.send(facts | {"warm_seconds": min(warm)})
     with contextlib.suppress(EOFError):
         while True:
-            turns.send([timed(step) for _ in range(turns.recv())])
+            turns.send(timed(step, wait, turns.recv()))
 
 
-def timed(step: Any) -> float:
+def timed(step: Action, wait: Action, count: int) -> float:
+    """Seconds of one of `count` steps."""
     started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
+    for _ in range(count):
+        step()
+    wait()
+    return (time.perf_counter() - started) / count
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -160,19 +163,16 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def spread(seconds: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """The median of all steps; the smallest and largest median of a round."""
-    medians = [statistics.median(taken) for taken in seconds]
-    return statistics.median([s for taken in seconds for s in taken]), min(medians), max(medians)
+def spread(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """The median round, the shortest and the longest."""
+    return statistics.median(seconds), min(seconds), max(seconds)
 
 
-def ratio(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> str:
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """How many times as fast `ours` is: the median round's, smallest and largest."""
     if ours is theirs:
         return ""
-    ratios = [
-        statistics.median(b) / statistics.median(a) for a, b in zip(ours, theirs, strict=True)
-    ]
+    ratios = [their_round / our_round for our_round, their_round in zip(ours, theirs, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
