@@ -20,6 +20,7 @@ from typing import Any
 from bertjax.errors import UserError
 from bertjax.setting_checks import validate
 from bertjax.settings import (
+    HOPPER_HEAD_DIMS,
     LONGEST_FUSED,
     Config,
     DataConfig,
@@ -43,6 +44,7 @@ from bertjax.task_settings import (
 from bertjax.typed_values import build, convert
 
 __all__ = [
+    "HOPPER_HEAD_DIMS",
     "LONGEST_FUSED",
     "Classification",
     "Config",

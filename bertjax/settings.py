@@ -8,6 +8,7 @@ from bertjax.errors import UserError
 from bertjax.task_settings import TaskConfig
 
 LONGEST_FUSED = 1024  # positions; in float32 2048 is more than the on-chip memory of a v4 holds
+HOPPER_HEAD_DIMS = (64, 128)  # sizes of a head that the GPU's attention kernel takes
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ModelConfig:
     attention_dropout: float | None = None  # of attention probabilities; None: as `dropout`
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
-    attention: Literal["auto", "plain", "fused"] = "auto"  # fused: the TPU kernel (slow elsewhere)
+    attention: Literal["auto", "plain", "fused"] = "auto"  # fused: the device's own kernel
     remat: bool = False  # recompute each layer in the backward pass: less memory, a quarter slower
     labels: tuple[str, ...] = ()  # what the outputs of a classification or tagging head stand for
 

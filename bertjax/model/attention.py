@@ -9,16 +9,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from bertjax.config import LONGEST_FUSED, ModelConfig
+from bertjax.config import HOPPER_HEAD_DIMS, LONGEST_FUSED, ModelConfig
 from bertjax.errors import UserError
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys
-from bertjax.model.matmul import matmul, matmul_precision
+from bertjax.model.matmul import matmul, matmul_precision, product
 from bertjax.model.positions import MASKED, Selected
 from bertjax.model.sharding import TENSOR_AXIS
 
 # The starts of `device_kind` of the GPUs that the kernel is for: compute capability 9.0.
-_HOPPER = ("NVIDIA H100", "NVIDIA H200", "NVIDIA H800", "NVIDIA H20", "NVIDIA GH200")
+_HOPPER = ("NVIDIA H100", "NVIDIA H20", "NVIDIA H800", "NVIDIA GH200")  # H20: also H200
 
 
 def attend(
@@ -76,10 +76,8 @@ def _scores_forward(query: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
 
 def _scores_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     query, key = saved
-    precision, gradient = matmul_precision(query.dtype), gradient.astype(query.dtype)
-    by_query = jnp.einsum("bnqk,bnkd->bnqd", gradient, key, precision=precision)
-    by_key = jnp.einsum("bnqk,bnqd->bnkd", gradient, query, precision=precision)
-    return by_query, by_key
+    gradient = gradient.astype(query.dtype)
+    return product(gradient, key), product(gradient.swapaxes(2, 3), query)
 
 
 _scores.defvjp(_scores_forward, _scores_backward)
@@ -114,7 +112,7 @@ def attention_path(setting: str, device: str, length: int, lanes: int, head_dim:
 
     Args:
         setting: `model.attention`.
-        device: what is compiled for: "cpu", "gpu", "hopper" (where its kernel can run) or "tpu".
+        device: what is compiled for: "cpu", "gpu", "hopper" (a GPU where its kernel runs) or "tpu".
         length: positions in a row.
         lanes: of the heads that one device has, side by side.
         head_dim: of these, one head's.
@@ -122,15 +120,19 @@ def attention_path(setting: str, device: str, length: int, lanes: int, head_dim:
     Raises:
         UserError: "fused" is set for a GPU without the kernel.
     """
-    if setting == "fused" and device == "gpu":
+    if setting == "fused" and (
+        device == "gpu" or (device == "hopper" and head_dim not in HOPPER_HEAD_DIMS)
+    ):
         raise UserError(
-            "model.attention=fused: on a GPU for a Hopper one, bfloat16, heads of 64 or 128, no "
-            "tensor parallelism and jax 0.11 or newer; leave it at auto"
+            "model.attention=fused: the GPU's kernel is for H100 and H200, bfloat16, heads of 64 "
+            "or 128, no tensor parallelism, jax 0.11 or newer; leave it at auto"
         )
     if setting != "auto":
         return setting
     whole_groups = lanes % 128 == 0 and 128 % head_dim == 0
-    shortest, fits = {"tpu": (256, whole_groups), "hopper": (128, True)}.get(device, (0, False))
+    # On the GPU nothing else than heads of 64 up to 512 positions has been timed.
+    kernels = {"tpu": (256, whole_groups), "hopper": (128, head_dim == 64)}
+    shortest, fits = kernels.get(device, (0, False))
     return "fused" if fits and shortest <= length <= LONGEST_FUSED else "plain"
 
 
@@ -161,7 +163,7 @@ def _attend_on_tpu(
         fused_attention,
         head_dim=head_dim,
         rate=dropout.rate,
-        interpret=_device(query, query.dtype, head_dim) != "tpu",
+        interpret=_device(query, query.dtype) != "tpu",
     )
     rows, heads = _row_axes(query), TENSOR_AXIS if TENSOR_AXIS in _mesh(query).auto_axes else None
     whole, by_row = PartitionSpec(rows, None, heads), PartitionSpec(rows)
@@ -210,15 +212,18 @@ def _mesh(array: jax.Array) -> AbstractMesh:
     return jax.typeof(array).sharding.mesh
 
 
-def _device(array: jax.Array, dtype: jnp.dtype, head_dim: int) -> str:
-    """The kind of these devices, which need not be attached: as `attention_path` takes it."""
+def _device(array: jax.Array, dtype: jnp.dtype) -> str:
+    """What `attention_path` takes, for the array's devices, which need not be attached."""
     mesh = _mesh(array)
     device = mesh.abstract_device or jax.devices()[0]
-    if device.platform not in ("gpu", "cuda"):
-        return device.platform
-    suits = dtype == jnp.bfloat16 and head_dim in (64, 128) and mesh.shape.get(TENSOR_AXIS, 1) == 1
-    known = device.device_kind.startswith(_HOPPER) and jax.__version_info__ >= (0, 11)
-    return "hopper" if suits and known else "gpu"
+    hopper = (
+        device.platform == "gpu"
+        and device.device_kind.startswith(_HOPPER)
+        and dtype == jnp.bfloat16
+        and mesh.shape.get(TENSOR_AXIS, 1) == 1
+        and jax.__version_info__ >= (0, 11)
+    )
+    return "hopper" if hopper else device.platform
 
 
 class SelfAttention(nnx.Module):
@@ -252,7 +257,7 @@ class SelfAttention(nnx.Module):
             the output, shaped as `asking`, and the probabilities if they are needed.
         """
         head_dim = hidden.shape[2] // self.num_heads
-        device = _device(hidden, self.query.dtype, head_dim)
+        device = _device(hidden, self.query.dtype)
         lanes = hidden.shape[2] // _mesh(hidden).shape.get(TENSOR_AXIS, 1)
         path = attention_path(self.setting, device, hidden.shape[1], lanes, head_dim)
         if path == "fused" and not need_probabilities and selected is None:

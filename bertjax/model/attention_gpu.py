@@ -20,17 +20,16 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from bertjax.model.attention_gpu_bodies import (
+from bertjax.config import HOPPER_HEAD_DIMS
+from bertjax.model.attention_gpu_blocks import (
     OWN,
     Barriers,
     KernelSettings,
     Operands,
     Positions,
-    attention_backward,
-    attention_forward,
 )
+from bertjax.model.attention_gpu_bodies import attention_backward, attention_forward
 
-HEAD_DIMS = (64, 128)
 _FORWARD, _BACKWARD = 128, 64  # positions of the other side at a time
 _NOT_A_PAIR = -1  # of the positions that fill a row up
 
@@ -51,29 +50,30 @@ def fused_attention(
         pair_ids: int32 [batch, length].
         query_words, key_words: of `dropout.bit_words` for (heads, length, length), uint32 [batch,
             heads, length] and [batch, length]; None for no dropout.
-        head_dim: of the heads that lie side by side; one of `HEAD_DIMS`.
+        head_dim: of the heads that lie side by side; one of `HOPPER_HEAD_DIMS`.
         rate: the share of the probabilities that is dropped; not looked at without words.
 
     Returns:
         the attended values [batch, length, hidden].
     """
+    assert projections.dtype == jnp.bfloat16, projections.dtype
+    assert head_dim in HOPPER_HEAD_DIMS, head_dim
     batch, length, lanes = projections.shape
     missing = -length % max(_FORWARD, _BACKWARD)
     heads = lanes // (3 * head_dim)
     rate = 0.0 if query_words is None else rate
     settings = KernelSettings(heads, head_dim, length + missing, rate, _FORWARD)
-    fill = lambda array, axis, value=0: _fill(array, axis, missing, value)  # noqa: E731
     attended: Any = _fused(
         settings,
-        fill(projections.reshape(batch, length, 3 * heads, head_dim), 1),
-        fill(pair_ids, 1, _NOT_A_PAIR),
-        None if query_words is None else fill(query_words, 2),
-        None if key_words is None else fill(key_words, 1),
+        _fill(projections.reshape(batch, length, 3 * heads, head_dim), 1, missing),
+        _fill(pair_ids, 1, missing, _NOT_A_PAIR),
+        None if query_words is None else _fill(query_words, 2, missing),
+        None if key_words is None else _fill(key_words, 1, missing),
     )
     return attended[:, :length].reshape(batch, length, heads * head_dim)
 
 
-def _fill(array: jax.Array, axis: int, count: int, value: int) -> jax.Array:
+def _fill(array: jax.Array, axis: int, count: int, value: int = 0) -> jax.Array:
     """`array` with `count` times `value` behind it along `axis`."""
     widths = [(0, count if number == axis else 0) for number in range(array.ndim)]
     return jnp.pad(array, widths, constant_values=value) if count else array
@@ -137,11 +137,11 @@ def _call(
     results: list[Any],
     scratch: tuple[Any, ...],
 ) -> Any:
-    """Runs a kernel over the grid (row, head, block)."""
+    """Runs a kernel over the grid (row, head, block): a block per `OWN` positions and side."""
     given = {name: array for name, array in operands._asdict().items() if array is not None}
 
     def body(*refs: Any) -> None:
-        inputs = Operands(**dict(zip(given, refs, strict=False)))
+        inputs = Operands(**dict(zip(given, refs, strict=False)))  # results and scratch follow
         kernel(settings, inputs, *refs[len(given) :])
 
     sides = 1 if operands.gradient is None else 2
@@ -158,7 +158,7 @@ def _call(
 
 
 def _positions(settings: KernelSettings, *shape: int) -> Positions:
-    """On-chip memory for what there is of so many keys."""
+    """On-chip memory of `shape`, [stages,] positions, for what both sides have."""
     lanes = 64  # of a line of on-chip memory that the matrix units read
     matrix = plgpu.SMEM(
         (*shape, settings.head_dim),
@@ -174,9 +174,9 @@ def _vector(*shape: int) -> Any:
 
 
 def _barriers(settings: KernelSettings, own: Positions, other: Positions) -> Barriers:
-    """For the copies of as many arrays as either has."""
-    arrays = lambda positions: sum(array is not None for array in positions)  # noqa: E731
+    """For the copies of as many arrays as either side has."""
+    mine, its = (sum(array is not None for array in side) for side in (own, other))
     return Barriers(
-        plgpu.Barrier(num_arrivals=arrays(own)),
-        plgpu.Barrier(num_arrivals=arrays(other), num_barriers=settings.stages),
+        plgpu.Barrier(num_arrivals=mine),
+        plgpu.Barrier(num_arrivals=its, num_barriers=settings.stages),
     )

@@ -109,7 +109,8 @@ def _normalise_backward(
     inputs, mean, inverse, scale = saved
     mean, inverse = jax.lax.platform_dependent(
         (mean, inverse),
-        cuda=jax.lax.optimization_barrier,  # or it computes both again wherever they are read
+        cuda=jax.lax.optimization_barrier,  # or a GPU computes both wherever they are read
+        rocm=jax.lax.optimization_barrier,
         default=lambda saved: saved,
     )
     normal = (inputs.astype(jnp.float32) - mean) * inverse

@@ -81,7 +81,7 @@ class _Job:
 
 
 def finetune(
-    config: Config, pretrained: Pretrained, train: Path, dev: Path, run: epath.PathLike
+    config: Config, pretrained: Pretrained, train: str | Path, dev: str | Path, run: epath.PathLike
 ) -> dict[str, Any]:
     """Fine-tunes a checkpoint on a labelled file in the folder RUN, or goes on with the run there.
 
@@ -98,7 +98,7 @@ def finetune(
         UserError: config, files, checkpoint and run do not fit together.
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
-    folder = located(run, "run folder")
+    folder, train, dev = located(run, "run folder"), Path(train), Path(dev)
     config = with_model(config, pretrained.weights.config)
     validate(with_steps(config, 1))  # before anything is read
     task = labelled_task(config, pretrained.tokenizer, train)

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bertjax.config import HOPPER_HEAD_DIMS
 from bertjax.model.attention import attend
 from bertjax.model.attention_kernel import fused_attention
 from bertjax.model.dropout import Dropout, bit_words
@@ -48,7 +49,7 @@ def main() -> None:
     for (length, head_dim), dtype, rate in itertools.product(
         CASES, DTYPES[parsed.device], (0.0, 0.1)
     ):
-        if gpu and head_dim not in (64, 128):
+        if gpu and head_dim not in HOPPER_HEAD_DIMS:
             continue
         figures = errors(length, head_dim, dtype, rate)
         row = dict(zip(names, (length, head_dim, dtype, rate, *figures), strict=True))

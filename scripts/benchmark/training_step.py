@@ -52,7 +52,8 @@ def main() -> None:
     os.environ["JAX_PLATFORMS"] = "cuda" if gpu else "cpu"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the sides share a GPU's memory
     if gpu:  # to try Triton for every product takes minutes, and cuBLAS wins for such large ones
-        os.environ.setdefault("XLA_FLAGS", "--xla_gpu_enable_triton_gemm=false")
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_enable_triton_gemm=false"
     results = [
         measure(case, [Side(kind, gpu) for kind in arguments.side], arguments.rounds)
         for case in cases

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import AbstractDevice, AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
@@ -26,7 +26,8 @@ def on(kind, platform="gpu", **axes):
     """A whole copy on each of some devices that are not attached."""
     device = AbstractDevice(device_kind=kind, num_cores=None, platform=platform)
     axes = axes or {"data": 1}
-    mesh = AbstractMesh(tuple(axes.values()), tuple(axes), abstract_device=device)
+    auto = (AxisType.Auto,) * len(axes)
+    mesh = AbstractMesh(tuple(axes.values()), tuple(axes), auto, abstract_device=device)
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -59,7 +60,41 @@ def kernel_program(length, head_dim, rate):
 def test_forward_and_backward_are_a_kernel_each(length, head_dim, rate):
     program = kernel_program(length, head_dim, rate)
     assert program.count("stablehlo.custom_call @mosaic_gpu") == 2
-    assert f"{length}x{length}x" not in program  # no scores in memory
+    filled = -(-length // 128) * 128
+    assert f"{filled}x{filled}x" not in program  # no scores in memory
+
+
+def layer_program(where, in_bfloat16=jnp.bfloat16):
+    """StableHLO of a whole attention layer with dropout on 8 rows, for these devices."""
+    config = ModelConfig(hidden_size=HEADS * 64, num_heads=HEADS)
+    with nnx.use_eager_sharding(False):
+        layer = SelfAttention(config, jnp.dtype(in_bfloat16), Keys(jax.random.key(0)))
+    mesh = where.mesh
+    by_row = NamedSharding(mesh, PartitionSpec(tuple(mesh.axis_names)))
+    hidden = jax.ShapeDtypeStruct((8, 128, HEADS * 64), in_bfloat16, sharding=by_row)
+    pair_ids = jax.ShapeDtypeStruct((8, 128), jnp.int32, sharding=by_row)
+    row_ids = jax.ShapeDtypeStruct((8,), jnp.int32, sharding=by_row)
+
+    def run(hidden, pair_ids, row_ids):
+        dropout = Dropout(0.1, jnp.zeros(2, jnp.uint32), row_ids)
+        return layer(hidden, hidden, pair_ids, dropout, 0)[0]
+
+    with jax.sharding.use_abstract_mesh(mesh):
+        traced = jax.jit(run).trace(hidden, pair_ids, row_ids)
+        return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.mark.skipif(not HAS_KERNEL, reason="the kernel is for jax 0.11 and newer")
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [(on("NVIDIA H200"), 8), (on("NVIDIA H200", data=2, fsdp=2), 2)],
+    ids=["one GPU", "four GPUs"],
+)
+def test_each_gpu_runs_the_kernel_on_its_own_rows(where, rows):
+    program = layer_program(where)
+    (call,) = (line for line in program.splitlines() if "stablehlo.custom_call @mosaic_gpu" in line)
+    assert f"tensor<{rows}x128x{3 * HEADS}x64xbf16>" in call
+    assert f"-> (tensor<{rows}x128x{HEADS}x64xbf16>, tensor<{rows}x{HEADS}x128xf32>)" in call
 
 
 @pytest.mark.parametrize(
@@ -69,30 +104,35 @@ def test_a_hopper_gpu_takes_the_kernel_from_128_to_1024_positions(length, path):
     assert attention_path("auto", "hopper", length, lanes=768, head_dim=64) == path
 
 
-def test_other_gpus_take_the_plain_path_and_refuse_the_kernel():
-    assert attention_path("auto", "gpu", 512, lanes=768, head_dim=64) == "plain"
-    with pytest.raises(UserError, match="a Hopper one"):
-        attention_path("fused", "gpu", 512, lanes=768, head_dim=64)
+def test_heads_of_128_take_it_when_asked():
+    assert attention_path("auto", "hopper", 512, lanes=768, head_dim=128) == "plain"
+    assert attention_path("fused", "hopper", 512, lanes=768, head_dim=128) == "fused"
+
+
+@pytest.mark.parametrize(("device", "head_dim"), [("gpu", 64), ("hopper", 32)])
+def test_without_a_kernel_the_path_is_plain_and_fused_is_refused(device, head_dim):
+    assert attention_path("auto", device, 512, lanes=768, head_dim=head_dim) == "plain"
+    with pytest.raises(UserError, match="H100 and H200"):
+        attention_path("fused", device, 512, lanes=768, head_dim=head_dim)
 
 
 @pytest.mark.parametrize(
-    ("where", "dtype", "head_dim", "device"),
+    ("where", "dtype", "device"),
     [
-        (on("NVIDIA H200"), "bfloat16", 64, "hopper" if HAS_KERNEL else "gpu"),
-        (on("NVIDIA H100 80GB HBM3"), "bfloat16", 128, "hopper" if HAS_KERNEL else "gpu"),
-        (on("NVIDIA A100-SXM4-80GB"), "bfloat16", 64, "gpu"),
-        (on("NVIDIA H200"), "float32", 64, "gpu"),
-        (on("NVIDIA H200"), "bfloat16", 32, "gpu"),
-        (on("NVIDIA H200", data=4, tensor=2), "bfloat16", 64, "gpu"),
-        (on("TPU v5 lite", "tpu"), "bfloat16", 64, "tpu"),
+        (on("NVIDIA H200"), "bfloat16", "hopper" if HAS_KERNEL else "gpu"),
+        (on("NVIDIA H100 80GB HBM3"), "bfloat16", "hopper" if HAS_KERNEL else "gpu"),
+        (on("NVIDIA A100-SXM4-80GB"), "bfloat16", "gpu"),
+        (on("NVIDIA H200"), "float32", "gpu"),
+        (on("NVIDIA H200", data=4, tensor=2), "bfloat16", "gpu"),
+        (on("TPU v5 lite", "tpu"), "bfloat16", "tpu"),
     ],
-    ids=["H200", "H100", "A100", "float32", "heads of 32", "tensor parallel", "TPU"],
+    ids=["H200", "H100", "A100", "float32", "tensor parallel", "TPU"],
 )
-def test_the_kernel_is_for_hopper_bfloat16_and_whole_heads(where, dtype, head_dim, device):
+def test_the_kernel_is_for_hopper_bfloat16_and_whole_rows(where, dtype, device):
     found = []
 
     def program(array):
-        found.append(_device(array, jnp.dtype(dtype), head_dim))
+        found.append(_device(array, jnp.dtype(dtype)))
         return array
 
     jax.eval_shape(program, jax.ShapeDtypeStruct((8,), jnp.float32, sharding=where))

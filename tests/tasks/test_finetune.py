@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, files, tmp_path, monkeypatc
     with pytest.raises(StoppedError):
         finetune(config(), pretrained(), *files, tmp_path / "run")
     monkeypatch.undo()
-    report = finetune(config(), pretrained(), *files, tmp_path / "run")
+    report = finetune(config(), pretrained(), *map(str, files), tmp_path / "run")
     assert losses(tmp_path / "run") == losses(finished[0])
     assert report["figures"] == finished[1]["figures"]
 
