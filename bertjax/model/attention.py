@@ -265,8 +265,8 @@ class SelfAttention(nnx.Module):
                 projections = self._project(hidden)
                 attended = _attend_on_gpu(projections, pair_ids, dropout, site, head_dim)
             else:
-                parts = (part(hidden) for part in (self.query, self.key, self.value))
-                attended = _attend_on_tpu(*parts, pair_ids, dropout, site, head_dim)
+                query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
+                attended = _attend_on_tpu(query, key, value, pair_ids, dropout, site, head_dim)
             return self.output(attended), None
         query, key, value = (
             part(array).reshape(*array.shape[:2], self.num_heads, head_dim)

@@ -94,7 +94,7 @@ def _fused_backward(settings: KernelSettings, saved: Any, gradient: jax.Array) -
     inputs, attended, normaliser = saved
     products = gradient.astype(jnp.float32) * attended.astype(jnp.float32)
     along = jnp.sum(products, axis=-1).swapaxes(1, 2)  # [batch, heads, length]
-    operands = Operands(*inputs, gradient, normaliser, along)
+    operands = Operands(*inputs)._replace(gradient=gradient, normaliser=normaliser, along=along)
     return _backward(dataclasses.replace(settings, other=_BACKWARD), operands), None, None, None
 
 

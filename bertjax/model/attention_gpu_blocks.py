@@ -15,6 +15,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 OWN = 64  # positions: the rows of one matrix instruction
+_Accumulator = plgpu.ACC  # pyright: ignore[reportPrivateImportUsage]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,20 +175,20 @@ def mine(block: Any) -> Any:
     return pl.ds(block * OWN, OWN)
 
 
-def product(left: Any, right: Any, shape: tuple[int, ...]) -> jax.Array:
+def product(left: Any, right: Any, shape: tuple[int, int]) -> jax.Array:
     """float32 [m, n] of references to [m, k] and [n, k]."""
 
     def multiply(total: Any) -> jax.Array:
         plgpu.wgmma(total, left, right.transpose((1, 0)))
         return total[...]
 
-    return pl.run_scoped(multiply, plgpu.ACC(shape, jnp.float32))
+    return pl.run_scoped(multiply, _Accumulator(shape, jnp.float32))
 
 
-def add_product(total: jax.Array, left: jax.Array, right: Any) -> jax.Array:
-    """`total` [m, n] and the product of `left` [m, k] with a reference to [k, n]."""
+def add_product(total: jax.Array, left: jax.Array, right: Any) -> Any:
+    """`total` [m, n] and the product of `left` [m, k] with a reference to [k, n]: as `total`."""
 
     def multiply(total: Any) -> None:
         plgpu.wgmma(total, left.astype(right.dtype), right)
 
-    return pl.run_state(multiply)(plgpu.ACC.init(total))
+    return pl.run_state(multiply)(_Accumulator.init(total))

@@ -126,7 +126,7 @@ def _score_gradients(
 ) -> tuple[jax.Array, jax.Array]:
     """The kept probabilities, and the gradient by the scores, without their factors."""
     scores, queries = _scores(settings, own, other), (own, other)[query_axis]
-    shape = scores.shape
+    shape = (OWN, settings.other)
     weights = jnp.exp2(scores - _spread(queries.normaliser[...], shape, query_axis))
     kept = _kept(settings, own, other)
     by_weights = _drop(product(own.second, other.second, shape), kept)

@@ -31,7 +31,7 @@ CASES = (  # lengths and head sizes
     *((128, 64), (200, 64), (512, 64)),
     *((256, 32), (256, 128)),
 )
-DTYPES = {"cpu": ("float32", "bfloat16"), "gpu": ("bfloat16",)}
+DTYPES: dict[str, tuple[str, ...]] = {"cpu": ("float32", "bfloat16"), "gpu": ("bfloat16",)}
 
 
 def main() -> None:

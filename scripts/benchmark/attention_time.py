@@ -55,16 +55,18 @@ def implementations(rows: int, length: int, heads: int) -> Iterator[tuple[str, A
     def kernel(projections: jax.Array, *words: jax.Array) -> jax.Array:
         return fused_attention(projections, pair_ids, *words, head_dim=HEAD_DIM, rate=0.1)
 
-    def split(projections: jax.Array) -> Iterator[jax.Array]:
-        for part in jnp.split(projections, 3, axis=-1):
-            yield part.reshape(rows, length, heads, HEAD_DIM)
+    def split(projections: jax.Array) -> list[jax.Array]:
+        parts = jnp.split(projections, 3, axis=-1)
+        return [part.reshape(rows, length, heads, HEAD_DIM) for part in parts]
 
     def plain(projections: jax.Array) -> jax.Array:
-        attended, _ = attend(*split(projections), pair_ids, dropout, SITE)
+        query, key, value = split(projections)
+        attended, _ = attend(query, key, value, pair_ids, dropout, SITE)
         return attended.reshape(rows, length, -1)
 
     def cudnn(projections: jax.Array) -> jax.Array:
-        attended = jax.nn.dot_product_attention(*split(projections), implementation="cudnn")
+        query, key, value = split(projections)
+        attended = jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
         return attended.reshape(rows, length, -1)
 
     yield "kernel, dropout 0.1", lambda projections: kernel(projections, *words)
