@@ -213,7 +213,10 @@ def _mesh(array: jax.Array) -> AbstractMesh:
 
 
 def _device(array: jax.Array, dtype: jnp.dtype) -> str:
-    """What `attention_path` takes, for the array's devices, which need not be attached."""
+    """As `attention_path` names it: the kind of the mesh's devices, which need not be attached.
+
+    Without a mesh it is that of this process's first one.
+    """
     mesh = _mesh(array)
     device = mesh.abstract_device or jax.devices()[0]
     hopper = (
