@@ -155,7 +155,7 @@ def _attend_on_tpu(
     head_dim: int,
 ) -> jax.Array:
     """What `attend` returns first, of [batch, length, hidden], computed on each device alone."""
-    from bertjax.model.attention_kernel import fused_attention  # Pallas takes long to load
+    from bertjax.model.attention_tpu import fused_attention  # Pallas takes long to load
 
     _, length, hidden = query.shape
     words = _bit_words(dropout, site, hidden // head_dim, length)

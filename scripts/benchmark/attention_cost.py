@@ -68,7 +68,7 @@ def row_seconds(kind: str, length: int, dropout: str, folder: Path) -> list[floa
     import jax.numpy as jnp
     from jax.sharding import SingleDeviceSharding
 
-    from bertjax.model import attention_kernel, attention_kernel_bodies
+    from bertjax.model import attention_tpu, attention_tpu_bodies
     from bertjax.model.dropout import bit_words
     from bertjax.train.slices import find_slice
 
@@ -81,9 +81,7 @@ def row_seconds(kind: str, length: int, dropout: str, folder: Path) -> list[floa
         words: Any = ()
         if dropout != "none":
             words = bit_words(jax.random.key(0), 0, jnp.arange(1), shape)
-        attention = functools.partial(
-            attention_kernel.fused_attention, head_dim=HEAD_DIM, rate=RATE
-        )
+        attention = functools.partial(attention_tpu.fused_attention, head_dim=HEAD_DIM, rate=RATE)
         run = lambda q, k, v: attention(q, k, v, pair_ids, *words)  # noqa: E731
         attended, back = jax.vjp(run, query, key, value)
         return attended, back(gradient)
@@ -92,14 +90,14 @@ def row_seconds(kind: str, length: int, dropout: str, folder: Path) -> list[floa
     ids = jax.ShapeDtypeStruct((1, length), jnp.int32, sharding=place)
     for old in folder.glob("*"):
         old.unlink()
-    hash_bits = attention_kernel_bodies._kept
+    hash_bits = attention_tpu_bodies._kept
     if dropout == "hardware":
-        attention_kernel_bodies._kept = hardware_bits
+        attention_tpu_bodies._kept = hardware_bits
     try:
         jax.jit(step).lower(array, array, array, ids, array).compile()
     finally:
-        attention_kernel_bodies._kept = hash_bits
-    blocks = length // attention_kernel._query_block(length)
+        attention_tpu_bodies._kept = hash_bits
+    blocks = length // attention_tpu._query_block(length)
     kernels = ("forward", "backward")
     return [blocks * step_bundles(folder, name) / where.clock for name in kernels]
 

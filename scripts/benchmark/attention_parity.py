@@ -23,7 +23,7 @@ import numpy as np
 
 from bertjax.config import HOPPER_HEAD_DIMS
 from bertjax.model.attention import attend
-from bertjax.model.attention_kernel import fused_attention
+from bertjax.model.attention_tpu import fused_attention
 from bertjax.model.dropout import Dropout, bit_words
 
 BATCH, HEADS, SITE = 2, 4, 1

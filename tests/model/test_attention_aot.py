@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from bertjax.config import Config, DataConfig, MeshConfig, ModelConfig, OptimizerConfig, TrainConfig
-from bertjax.model.attention_kernel import fused_attention
+from bertjax.model.attention_tpu import fused_attention
 from bertjax.model.dropout import bit_words
 from bertjax.train.masking import masking_table
 from bertjax.train.objective import mlm_nsp_objective

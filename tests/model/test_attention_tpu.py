@@ -10,9 +10,9 @@ import pytest
 
 from bertjax.config import Config, MeshConfig, ModelConfig, TrainConfig, validate
 from bertjax.errors import UserError
-from bertjax.model import attention_kernel, bert
+from bertjax.model import attention_tpu, bert
 from bertjax.model.attention import attend, attention_path
-from bertjax.model.attention_kernel import fused_attention
+from bertjax.model.attention_tpu import fused_attention
 from bertjax.model.dropout import Dropout, bit_words
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, param_shardings
@@ -83,15 +83,15 @@ def test_values_and_gradients_are_those_of_the_plain_path(length, rate, dtype):
 def test_several_blocks_of_queries_give_what_one_gives(monkeypatch):
     arrays, pair_ids = inputs(384, "float32"), packed(384)
     expected = results(plain, 0.1, arrays, pair_ids)
-    monkeypatch.setattr(attention_kernel, "_TILE", 384 * 128)
+    monkeypatch.setattr(attention_tpu, "_TILE", 384 * 128)
     found = jax.jit(results.__wrapped__, static_argnums=(0, 1))(fused, 0.1, arrays, pair_ids)
-    assert attention_kernel._query_block(384) == 128
+    assert attention_tpu._query_block(384) == 128
     assert_alike(found, expected, 1e-5)
 
 
 @pytest.mark.parametrize("length", [128, 384, 512, 640, 896, 1024, 2048])
 def test_a_block_of_queries_divides_the_length_and_stays_within_the_tile(length):
-    queries = attention_kernel._query_block(length)
+    queries = attention_tpu._query_block(length)
     assert length % queries == 0
     assert queries % 128 == 0
     assert queries * length <= 512 * 512

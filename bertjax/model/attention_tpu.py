@@ -25,7 +25,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from bertjax.model.attention_kernel_bodies import (
+from bertjax.model.attention_tpu_bodies import (
     LANES,
     KernelSettings,
     attention_backward,
