@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from bertjax.config import HOPPER_HEAD_DIMS, LONGEST_FUSED, ModelConfig
 from bertjax.errors import UserError
 from bertjax.model.dropout import Dropout, bit_words
-from bertjax.model.layers import Dense, Keys
+from bertjax.model.layers import Dense, Keys, add_bias
 from bertjax.model.matmul import matmul, matmul_precision, product
 from bertjax.model.positions import MASKED, Selected
 from bertjax.model.sharding import TENSOR_AXIS
@@ -284,4 +284,4 @@ class SelfAttention(nnx.Module):
         kernel = jnp.concatenate([part.kernel[...] for part in parts], axis=1)
         bias = jnp.concatenate([part.bias[...] for part in parts])
         dtype = self.query.dtype
-        return matmul(hidden.astype(dtype), kernel) + bias.astype(dtype)
+        return add_bias(matmul(hidden.astype(dtype), kernel), bias)

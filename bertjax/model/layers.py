@@ -68,8 +68,28 @@ class Dense(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """[..., inputs] to [..., outputs]."""
-        product = matmul(inputs.astype(self.dtype), self.kernel[...])
-        return product + self.bias[...].astype(self.dtype)
+        return add_bias(matmul(inputs.astype(self.dtype), self.kernel[...]), self.bias[...])
+
+
+@jax.custom_vjp
+def add_bias(inputs: jax.Array, bias: jax.Array) -> jax.Array:
+    """[..., outputs] plus the bias [outputs], in the inputs' dtype.
+
+    The gradient of the bias is summed in float32 and has the bias's own dtype.
+    """
+    return inputs + bias.astype(inputs.dtype)
+
+
+def _add_bias_forward(inputs: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return add_bias(inputs, bias), bias
+
+
+def _add_bias_backward(bias: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    total = jnp.sum(gradient, axis=tuple(range(gradient.ndim - 1)), dtype=jnp.float32)
+    return gradient, total.astype(bias.dtype)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 class LayerNorm(nnx.Module):

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from bertjax.config import ModelConfig
-from bertjax.model.layers import Keys, LayerNorm, gelu
+from bertjax.model.layers import Keys, LayerNorm, add_bias, gelu
 from bertjax.model.matmul import matmul, outer_sum
 
 
@@ -69,6 +69,19 @@ def test_the_gradient_of_a_float32_kernel_is_not_rounded_in_bfloat16():
     expected = np.asarray(inputs, np.float64).T @ np.asarray(cotangent, np.float64)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    rows = np.random.default_rng(0).normal(1.0, 0.1, (8, 500, 3))
+    gradient = jnp.asarray(rows, jnp.bfloat16)
+    added, back = jax.vjp(add_bias, jnp.zeros_like(gradient), jnp.arange(3.0))
+    assert added.dtype == jnp.bfloat16
+    assert (added == jnp.arange(3)).all()
+    by_inputs, by_bias = back(gradient)
+    assert (by_inputs == gradient).all()
+    assert by_bias.dtype == jnp.float32
+    expected = np.asarray(gradient, np.float64).sum((0, 1))
+    np.testing.assert_allclose(by_bias, expected, rtol=1e-6)
 
 
 def test_layer_norm_and_its_gradients():
