@@ -13,6 +13,9 @@ from tests.train.toy import toy_config
 
 Done = namedtuple("Done", "number figures")
 
+# jaxlib's own types lack it on Python 3.13, and an error in the place of that warning ends Python.
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__")
+
 
 def multiply_forever(asked):
     product = jax.jit(lambda x: x @ x / 300)
