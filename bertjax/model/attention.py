@@ -106,7 +106,7 @@ def attention_path(setting: str, device: str, length: int, lanes: int, head_dim:
     """Which of the implementations runs: "plain" (`attend`) or "fused", the device's own kernel.
 
     Fused on a TPU from 256 positions on: at 128 XLA's own fusions are as fast, by the compiler's
-    estimate. On a GPU of the Hopper kind from 128 on. Elsewhere plain: cuDNN's attention has
+    estimate. On a GPU of the Hopper kind from 128 to 512. Elsewhere plain: cuDNN's attention has
     neither dropout nor pair ids. A layer that attends from selected positions alone is plain,
     whatever this says.
 
@@ -130,10 +130,10 @@ def attention_path(setting: str, device: str, length: int, lanes: int, head_dim:
     if setting != "auto":
         return setting
     whole_groups = lanes % 128 == 0 and 128 % head_dim == 0
-    # On the GPU nothing else than heads of 64 up to 512 positions has been timed.
-    kernels = {"tpu": (256, whole_groups), "hopper": (128, head_dim == 64)}
-    shortest, fits = kernels.get(device, (0, False))
-    return "fused" if fits and shortest <= length <= LONGEST_FUSED else "plain"
+    # On the GPU nothing else than heads of 64 up to 512 positions has been tried.
+    kernels = {"tpu": (256, LONGEST_FUSED, whole_groups), "hopper": (128, 512, head_dim == 64)}
+    shortest, longest, fits = kernels.get(device, (0, 0, False))
+    return "fused" if fits and shortest <= length <= longest else "plain"
 
 
 def _bit_words(dropout: Dropout, site: int, heads: int, length: int) -> tuple[jax.Array, ...]:

@@ -104,6 +104,9 @@ def finetune(
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
+    starts = [one.targets["is_start"] for one in examples if "is_start" in one.targets]
+    if starts and not any(start.any() for start in starts):
+        raise UserError(f"{train}: no question has an answer that is in its context")
     config = with_task(with_steps(config, len(examples)), task)
     validate(config)
     use_compilation_cache()

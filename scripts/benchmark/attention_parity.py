@@ -1,7 +1,7 @@
 """How far an attention kernel is from the plain implementation.
 
-    python scripts/benchmark/attention_parity.py [--json]          the TPU's, interpreted on a CPU
-    python scripts/benchmark/attention_parity.py --device gpu      a Hopper GPU's, on one
+    python -m scripts.benchmark.attention_parity [--json]          the TPU's, interpreted on a CPU
+    python -m scripts.benchmark.attention_parity --device gpu      a Hopper GPU's, on one
 
 Queries, keys, values and the result's gradient are standard normal; rows are packed with three
 pairs and padding, or hold one pair. Every figure is the largest error of any element over the
@@ -25,6 +25,7 @@ from bertjax.config import HOPPER_HEAD_DIMS
 from bertjax.model.attention import attend
 from bertjax.model.attention_tpu import fused_attention
 from bertjax.model.dropout import Dropout, bit_words
+from scripts.benchmark.gpu import need_gpu
 
 BATCH, HEADS, SITE = 2, 4, 1
 CASES = (  # lengths and head sizes
@@ -41,7 +42,10 @@ def main() -> None:
     parser.add_argument("--device", choices=DTYPES, default="cpu")
     parsed = parser.parse_args()
     as_json, gpu = parsed.json, parsed.device == "gpu"
-    jax.config.update("jax_platforms", "cuda" if gpu else "cpu")
+    if gpu:
+        need_gpu()
+    else:
+        jax.config.update("jax_platforms", "cpu")
     names = ("length", "head_dim", "dtype", "dropout", "values", "gradients")
     names += ("plain_values", "plain_gradients")
     if not as_json:

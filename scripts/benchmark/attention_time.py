@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from bertjax.model.attention import attend
 from bertjax.model.attention_gpu import fused_attention
 from bertjax.model.dropout import Dropout, bit_words
+from scripts.benchmark.gpu import need_gpu
 
 SHAPES = ((256, 128, 12), (64, 512, 12), (128, 128, 16), (32, 512, 16))  # rows, length, heads
 HEAD_DIM, SITE, ROUNDS, CALLS = 64, 1, 3, 30
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     as_json = parser.parse_args().json
-    jax.config.update("jax_platforms", "cuda")
+    need_gpu()
     for rows, length, heads in SHAPES:
         shape = f"{rows} x {length}, {heads} heads"
         for name, attention in implementations(rows, length, heads):

@@ -28,6 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from scripts.benchmark.gpu import need_gpu
 from scripts.benchmark.training_sides import Action, Case, Side, make_step
 
 CASES = (
@@ -54,6 +55,7 @@ def main() -> None:
     if gpu:  # to try Triton for every product takes minutes, and cuBLAS wins for such large ones
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_enable_triton_gemm=false"
+        need_gpu()
     results = [
         measure(case, [Side(kind, gpu) for kind in arguments.side], arguments.rounds)
         for case in cases

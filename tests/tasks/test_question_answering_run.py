@@ -8,6 +8,7 @@ import pytest
 
 import bertjax
 from bertjax.config import DataConfig, QuestionAnswering
+from bertjax.errors import UserError
 from bertjax.tasks.finetune import finetune
 from tests.tasks.labelled import config, pretrained
 from tests.tasks.small_bert import WORDS
@@ -81,3 +82,12 @@ def test_a_finished_run_asked_for_again_is_the_same(finished):
     again = finetune(settings, pretrained(), *files, folder / "run")
     assert again["figures"] == pytest.approx(report["figures"])
     assert again["details"] == report["details"]
+
+
+def test_a_training_file_of_which_no_answer_is_in_its_context_is_refused(tmp_path):
+    lost = answered("a", WORDS[20], (ANSWERS[0], 0))
+    file = write_squad(tmp_path / "a.json", (" ".join(WORDS[4:9]), [lost]))
+    settings = dataclasses.replace(config(), task=SETTINGS, data=DataConfig(length=24))
+    with pytest.raises(UserError, match=r"a\.json: no question has an answer that is in its"):
+        finetune(settings, pretrained(), file, file, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
