@@ -214,8 +214,8 @@ def load(path: str | Path) -> Bert:
     """Opens a checkpoint, whatever its format; `source` of the result says what was found.
 
     Args:
-        path: a run (its last sound step), one of its step folders, a Hugging Face folder, or a
-            Google folder or the prefix of a checkpoint in one.
+        path: a run (its last sound step, or the best one where it was fine-tuned), one of its step
+            folders, a Hugging Face folder, or a Google folder or the prefix of a checkpoint in one.
 
     Raises:
         UserError: no such folder, not a checkpoint, one of another architecture, or one that is

@@ -1,7 +1,7 @@
 """The `bertjax` command: from its arguments to an exit status.
 
 Exit status: 0 done, 2 the user's input is at fault (one line on standard error), 1 a bug (with its
-traceback), 143 after a clean stop on SIGTERM.
+traceback), 130 after Ctrl-C; training stops cleanly on Ctrl-C and SIGTERM, with 143.
 """
 
 import argparse

@@ -5,6 +5,7 @@ Heavy imports stand inside the functions, so that `--help` and a mistyped option
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,9 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
         return load_pretrained(parsed.init).weights
 
+    for name in ("coordinator_address", "num_processes", "process_id"):
+        if (value := getattr(parsed, name)) is not None:
+            os.environ[f"JAX_{name.upper()}"] = value
     join_processes()
     with ending_together():
         pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)

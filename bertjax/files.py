@@ -98,7 +98,7 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
     try:
         place.exists()  # loads what the scheme needs
     except ImportError as error:
-        needed = "pip install 'bertjax[gcs]'" if str(path).startswith("gs://") else str(error)
+        needed = "pip install -e '.[gcs]'" if str(path).startswith("gs://") else str(error)
         raise UserError(f"{path}: this kind of storage needs another package: {needed}") from error
     return place
 

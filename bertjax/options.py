@@ -68,8 +68,9 @@ def _add_prepare(commands: Any) -> None:
         action="append",
         required=True,
         metavar="SPEC",
-        help="text files or a glob (.txt .gz .xz .zst), .jsonl, a folder, tfds:NAME, or "
-        "python-docs; may be given several times",
+        help="text files or a glob (.txt .gz .xz .zst; a blank line between documents), .jsonl "
+        "(a field `text`), a folder (a file a document), "
+        "tfds:NAME[/CONFIG][:VERSION][@SPLIT][#FIELD], or python-docs; may be given several times",
     )
     parser.add_argument("--output", required=True, metavar="DATA", help="the folder to write")
     parser.add_argument(
@@ -81,7 +82,12 @@ def _add_prepare(commands: Any) -> None:
     )
     parser.add_argument("--vocab-size", type=int, default=30_000, help="pieces (default 30000)")
     parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
-    parser.add_argument("--sentences", choices=("auto", "lines", "split"), default="auto")
+    parser.add_argument(
+        "--sentences",
+        choices=("auto", "lines", "split"),
+        default="auto",
+        help="lines: one a line; split: cut running text; auto (default): as the text looks",
+    )
     parser.add_argument(
         "--validation", type=float, default=0.02, metavar="FRACTION", help="default 0.02"
     )
@@ -90,7 +96,7 @@ def _add_prepare(commands: Any) -> None:
         "--runner",
         choices=("local", "beam"),
         default="local",
-        help="beam: on many machines, or this one, by Apache Beam; its own options stand after --",
+        help="beam: on many machines, or this one, by Apache Beam; its own options go after --",
     )
     parser.add_argument("beam_options", nargs="*", metavar="-- BEAM_OPTION", help=argparse.SUPPRESS)
 
@@ -100,7 +106,8 @@ def _add_pretrain(commands: Any) -> None:
         commands,
         "pretrain",
         run_pretrain,
-        "Pretrain an encoder; an existing RUN is resumed.",
+        "Pretrain an encoder; an existing RUN is resumed. Every setting can be changed with "
+        "--section.field=value.",
         "bertjax pretrain configs/tiny.py --data data/wiki --run runs/tiny --train.seed=1",
         overrides=True,
     )
@@ -108,6 +115,13 @@ def _add_pretrain(commands: Any) -> None:
     parser.add_argument("--data", required=True, metavar="DATA", help="a folder made by prepare")
     parser.add_argument("--run", required=True, metavar="RUN", dest="folder", help="the run folder")
     parser.add_argument("--init", metavar="CHECKPOINT", help="start from weights of any format")
+    hosts = parser.add_argument_group(
+        "several hosts, where no launcher tells them of each other (or JAX_COORDINATOR_ADDRESS, "
+        "JAX_NUM_PROCESSES and JAX_PROCESS_ID in the environment)"
+    )
+    hosts.add_argument("--coordinator-address", metavar="HOST:PORT", help="of process 0")
+    hosts.add_argument("--num-processes", metavar="N", help="how many processes there are")
+    hosts.add_argument("--process-id", metavar="I", help="which of them this is, from 0")
 
 
 def _add_finetune(commands: Any) -> None:
@@ -131,7 +145,9 @@ def _add_finetune(commands: Any) -> None:
     parser.add_argument(
         "--run", required=True, dest="folder", metavar="RUN", help="the folder to write"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="train N times, keep the best")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="train N times: mean and deviation; the best is kept"
+    )
     parser.add_argument(
         "--scratch",
         action="store_true",
@@ -149,7 +165,9 @@ def _add_predict(commands: Any) -> None:
         "bertjax predict runs/spam --input messages.tsv --output messages.jsonl",
     )
     parser.add_argument("run_folder", metavar="RUN", help="a run of bertjax finetune")
-    parser.add_argument("--input", required=True, metavar="FILE", help="as the training file")
+    parser.add_argument(
+        "--input", required=True, metavar="FILE", help="as the training file, labels not needed"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="the .jsonl file to write")
     _add_json(parser)
 
@@ -209,7 +227,7 @@ def _add_embed(commands: Any) -> None:
     )
     parser.add_argument(
         "--pooling",
-        choices=("mean", "cls"),
+        choices=("mean", "cls", "max"),
         help="over a line's tokens, or its [CLS] alone (default: the mean, or what a "
         "sentence-transformers folder says)",
     )
@@ -244,7 +262,7 @@ def _add_plan(commands: Any) -> None:
         "--topology",
         metavar="SLICE",
         help="compile the step for v4:2x2x2, v5e:16x16, v5p:..., v6e:..., tpu7x:... (needs "
-        "bertjax[aot], takes minutes), cpu:N or gpu:N",
+        "the extra aot, takes minutes), cpu:N or gpu:N",
     )
     parser.add_argument(
         "--largest-batch",

@@ -106,7 +106,7 @@ class TrainConfig:
     log_every: int = 100
     evaluate_every: int = 10_000
     checkpoint_every: int = 10_000
-    keep_checkpoints: int = 3
+    keep_checkpoints: int = 3  # the newest, besides the best; fine-tuning keeps one
     deterministic: bool = False  # bit-identical on GPU too, at a cost
     profile_steps: tuple[int, int] | None = None  # the first and the last step to write a trace of
     phases: tuple[Phase, ...] = ()

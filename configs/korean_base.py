@@ -3,7 +3,8 @@
     bertjax prepare --corpus ko.txt.gz --tokenizer sentencepiece --vocab-size 8002 --output DATA
     bertjax pretrain configs/korean_base.py --data DATA --run RUN
 
-The schedule is that of `base_two_phase.py`.
+Another size of vocabulary: `--model.vocab_size=none` takes the data's. The schedule is that of
+`base_two_phase.py`.
 """
 
 import dataclasses

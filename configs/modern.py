@@ -1,4 +1,4 @@
-"""BERT-base by what was learnt since: 30% masked, no next sentence, full rows of 512, WSD.
+"""BERT-base with what has been learnt since: 30% masked, no next sentence, full rows of 512, WSD.
 
     bertjax pretrain configs/modern.py --data DATA --run RUN
 
@@ -7,7 +7,7 @@ mosaicml/examples, mosaic-bert-base-uncased.yaml): 70,000 steps of 524,288 token
 all, AdamW at 5e-4, 6% warmup, beta2 0.98. More than 15% masked: Wettig et al. 2023 (arXiv
 2202.08005; 40% for BERT-large), 30% in MosaicBERT. No next sentence: Liu et al. 2019 (RoBERTa),
 section 4.2. A rate that stays level until the last tenth of the steps, so that a run can be
-prolonged from any checkpoint before it: Hu et al. 2024 (MiniCPM, arXiv 2404.06395), section 4.
+extended from any checkpoint before it: Hu et al. 2024 (MiniCPM, arXiv 2404.06395), section 4.
 Published for MosaicBERT-base: GLUE (dev) 79.6 after 1.13 hours on 8 A100.
 
 Here: TPU v5e, 4x4 (16 chips of 16 GiB), 4 microbatches, 3.7 GB a chip (`bertjax plan`). What

@@ -8,7 +8,7 @@ million tokens). A prototype's first-layer heads then looked at the words before
 short rows were not ablated apart from the other settings.
 
 Measured on 22 MB of English Wikipedia, 8,192 pieces, 12.7 million tokens: mlm_loss 4.60,
-mlm_accuracy 0.283, nsp_accuracy 0.766 (the commoner label alone: 0.571); on another processor, with
+mlm_accuracy 0.283, nsp_accuracy 0.766 (the majority label alone: 0.571); on another processor, with
 the same seed, 4.58, 0.284 and 0.656 in 9.4 minutes.
 """
 

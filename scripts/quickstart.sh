@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Raw text to a trained and measured BERT on a bare machine with Python 3.11 or later: at most six
-# minutes on two cores once the packages are installed, and one more for a labelled task, which shows
-# what pretraining was worth.
+# Raw text to a trained and measured BERT on a bare machine with Python 3.11 or later, and a labelled
+# task, which shows what pretraining was worth: four to six minutes on two cores once the packages
+# are installed.
 #
 #   scripts/quickstart.sh                                         on Python's own documentation
 #   scripts/quickstart.sh --corpus 'books/*.txt' [--corpus ...]   on your text

@@ -3,10 +3,11 @@
     python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks
     python scripts/tasks.py --init CHECKPOINT --data TASKS --output runs/tasks --task sst2 --seeds 3
 
-TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). Writes `table.md` and
-`table.json` into the output folder after every task; other tasks' rows stay, if checkpoint, seeds
-and settings are the same. Safe to run again: what is finished is not trained twice. Settings such
-as `--train.epochs=1` are for all tasks. Where a config's rows are longer than the checkpoint has
+TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). The best step is chosen on
+the file that is reported, so figures are a little too good. Writes `table.md` and `table.json` into
+the output folder after every task; other tasks' rows stay, if checkpoint, seeds and settings are
+the same. Safe to run again: what is finished is not trained twice. Settings such as
+`--train.epochs=1` are for all tasks. Where a config's rows are longer than the checkpoint has
 positions, they are made that short; it is said, and the table's JSON tells the length.
 """
 
@@ -45,6 +46,7 @@ TASKS = {
     **dict.fromkeys(("korsts", "klue_nli"), _TABLE),
     "korquad": Files("train.json", "dev.json"),
 }
+_PER_CENT = ("squad_en", "squad2_en", "korquad")  # as their published scripts print them
 _CONFIGS = {"squad_en": "squad", "squad2_en": "squad2"}  # where it is not the folder's name
 
 
@@ -151,7 +153,8 @@ def write_tables(folder: Path, made: dict[str, Any], rows: list[dict[str, Any]])
     lines = ["| task | metric | pretrained | from scratch | minutes |", "|---|---|---:|---:|---:|"]
     for row in rows:
         own = row["pretrained"]
-        cells = [row["task"], own["metric"], shown(own), shown(row.get("scratch"))]
+        metric = own["metric"] + ", %" * (row["task"] in _PER_CENT)
+        cells = [row["task"], metric, shown(own), shown(row.get("scratch"))]
         lines.append(f"| {' | '.join(cells)} | {own['seconds'] / 60:.1f} |")
     table = "\n".join(lines) + "\n"
     write_whole(folder / "table.md", lambda file: file.write_text(table))

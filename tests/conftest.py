@@ -1,5 +1,7 @@
 """Every test sees eight CPU devices, whatever the machine has, and compiles no program twice.
 
+LLVM does not optimise what they compile: making a program takes longer here than running it.
+
 Set before anything imports jax; processes that tests start inherit it. Of several test processes
 (pytest -n) each keeps to a core of its own: the threads of one would wait for those of the other.
 """
@@ -15,9 +17,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # XLA's thread pool has as many threads as there are devices. Where one of them is busy with
 # something else, a sum over all devices waits for it for ever, and the process is ended.
 os.environ.setdefault("NPROC", "32")
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+for _flag in ("--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"):
+    if _flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 if _worker and hasattr(os, "sched_setaffinity"):
     _cores = sorted(os.sched_getaffinity(0))

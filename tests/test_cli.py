@@ -104,7 +104,15 @@ def test_a_bucket_is_refused_with_the_commands_that_bring_it_here(arguments, cop
 )
 def test_a_bucket_without_its_package_is_told(arguments, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)  # importing it fails
-    assert "pip install 'bertjax[gcs]'" in refused(capsys, *arguments)
+    assert "pip install -e '.[gcs]'" in refused(capsys, *arguments)
+
+
+def test_options_say_which_process_this_is(capsys, monkeypatch):
+    for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
+        monkeypatch.setenv(name, "another")
+    hosts = ("--coordinator-address=node1:9", "--num-processes=2", "--process-id=2")
+    message = refused(capsys, "pretrain", "tiny", "--data", "data", "--run", "run", *hosts)
+    assert "JAX_PROCESS_ID=2: JAX_NUM_PROCESSES=2 processes are numbered from 0" in message
 
 
 @pytest.mark.parametrize(

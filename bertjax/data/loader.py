@@ -2,8 +2,9 @@
 
 Which window and which row a step needs is arithmetic (see `bertjax.data.windows`), so any step can
 be asked for at once and the position in the data is the step number alone. Hosts take their rows
-of the global batch last, and read nothing else: what a step holds is the same for any number of
-hosts.
+of the global batch last: what a step holds is the same for any number of hosts. A batch of 1,024
+rows or more comes from several windows at once, and a host reads those alone that its rows are in;
+a smaller one comes from one window, which every host reads.
 
 A phase of training with its own length or batch size has its own `batches`, with the seed
 `fold_in(seed, number of the phase)` and steps counted from the phase's start.

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from bertjax.config import Config, validate
+from bertjax.config import Classification, Config, validate
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.files import located, sha256_of
@@ -25,6 +25,7 @@ from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.report_table import report_markdown
 from bertjax.tasks.task import Task, tell_notes
 from bertjax.tasks.task_objective import task_objective
+from bertjax.tasks.training_file import check_labels_of_dev, check_targets
 from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.digest import named_leaves
 from bertjax.train.initial import InitialWeights, complete_params, record_source, recorded_source
@@ -35,6 +36,8 @@ from bertjax.train.run_folder import hold_run, open_run, write_config, write_fil
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
+
+SEEDS_FOLDER = "seeds"  # in a run of several seeds: a run for each
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,16 @@ def finetune(
         SystemExit: 143, after a clean stop on SIGTERM or SIGINT.
     """
     folder, train, dev = located(run, "run folder"), Path(train), Path(dev)
+    if (folder / SEEDS_FOLDER).exists():
+        raise UserError(f"{run}: was made with --seeds; give --seeds again, or another folder")
     config = with_model(config, pretrained.weights.config)
     validate(with_steps(config, 1))  # before anything is read
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
-    starts = [one.targets["is_start"] for one in examples if "is_start" in one.targets]
-    if starts and not any(start.any() for start in starts):
-        raise UserError(f"{train}: no question has an answer that is in its context")
+    check_targets(train, examples, task.labels)
+    if isinstance(task.settings, Classification):
+        check_labels_of_dev(train, dev, training.records, held_out.records, task.labels)
     config = with_task(with_steps(config, len(examples)), task)
     validate(config)
     use_compilation_cache()
@@ -230,7 +235,10 @@ def _digest_of_weights(pretrained: Pretrained) -> str:
 
 
 def _without_other_heads(weights: InitialWeights, labels: tuple[str, ...]) -> InitialWeights:
-    """The weights without the head of another task: its outputs stand for something else."""
+    """The weights without a head whose outputs stand for something else.
+
+    Where the labels have the same names, fine-tuning goes on with the checkpoint's own head.
+    """
     if weights.config.labels == labels:
         return weights
     heads = ("classification_head", "tagging_head")

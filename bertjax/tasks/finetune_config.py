@@ -36,7 +36,10 @@ def with_model(config: Config, model: ModelConfig) -> Config:
 
 
 def with_steps(config: Config, examples: int) -> Config:
-    """The config with `train.steps`; it evaluates and saves at least once an epoch.
+    """The config with `train.steps`; it evaluates at least once an epoch.
+
+    Checkpoints are as near to each other as `train.checkpoint_every` asks, and fall on every
+    evaluation, so that the best step is among them; the newest and the best are kept.
 
     Raises:
         UserError: it has both steps and epochs, or neither.
@@ -50,8 +53,14 @@ def with_steps(config: Config, examples: int) -> Config:
     epoch = steps_of(1, examples, train.batch_size)
     steps = train.steps or steps_of(train.epochs or 0, examples, train.batch_size)
     every = min(train.evaluate_every, epoch, steps)
+    saves = math.ceil(every / min(train.checkpoint_every, every))  # from one evaluation to the next
+    between = every // saves
     train = dataclasses.replace(
-        train, steps=steps, evaluate_every=every, checkpoint_every=every, keep_checkpoints=1
+        train,
+        steps=steps,
+        evaluate_every=between * saves,
+        checkpoint_every=between,
+        keep_checkpoints=1,
     )
     return dataclasses.replace(config, train=train)
 

@@ -54,7 +54,8 @@ class FileModel:
     def predict(self, file: Path, output: Path) -> dict[str, int]:
         """Writes one JSON object per record, in order; labels in the file are not needed.
 
-        Both files may be of any size. The output appears whole or not at all.
+        Both files may be of any size (a question file, one JSON object, is held in memory). The
+        output appears whole or not at all.
 
         Returns:
             `records`, and how often something was repaired or left out, by what it was.

@@ -12,9 +12,9 @@ from etils import epath
 from bertjax.config import Config
 from bertjax.errors import UserError
 from bertjax.files import located
-from bertjax.tasks.finetune import Pretrained, finetune, write_report
+from bertjax.tasks.finetune import SEEDS_FOLDER, Pretrained, finetune, write_report
 
-_CONFIG_FILE, _SEEDS = "config.json", "seeds"
+_CONFIG_FILE = "config.json"
 
 
 def finetune_seeds(
@@ -35,17 +35,17 @@ def finetune_seeds(
     folder = located(run, "run folder")
     if seeds < 2:
         raise UserError(f"--seeds {seeds}: give at least 2, or leave it out")
-    if (folder / _CONFIG_FILE).exists() and not (folder / _SEEDS).exists():
+    if (folder / _CONFIG_FILE).exists() and not (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: holds another run; give --run another folder")
     reports = {}
     for seed in range(config.train.seed, config.train.seed + seeds):
         own = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-        reports[seed] = finetune(own, pretrained, train, dev, folder / _SEEDS / str(seed))
+        reports[seed] = finetune(own, pretrained, train, dev, folder / SEEDS_FOLDER / str(seed))
     metric = config.task.metric if config.task else ""
     best = max(reports, key=lambda seed: _at_least(reports[seed]["figures"][metric]))
     report = reports[best] | {"seed": best} | _spread(reports)
     (folder / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
-    _copy(folder / _SEEDS / str(best), folder)
+    _copy(folder / SEEDS_FOLDER / str(best), folder)
     write_report(folder, report)
     return report
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def read_questions(
     """The questions of a file in their order.
 
     The file is parsed as a whole. An answer whose offset points elsewhere is looked for: the
-    occurrence nearest to the offset counts.
+    occurrence nearest to the offset counts, and if there is none, one with other white space or in
+    another Unicode normal form, which is then the answer.
 
     Args:
         path: JSON in SQuAD's layout; may be compressed.
@@ -116,26 +118,30 @@ def _answers(entry: dict[str, Any], context: str, place: str, notes: Notes) -> t
         text = _value(answer, "text", str, here)
         if bare := text.strip():
             start = _value(answer, "answer_start", int, here) + text.index(bare)
-            found.append(Answer(text, _locate(context, bare, start, notes)))
+            span = _locate(context, bare, start, notes)
+            there = context[slice(*span)] if span else bare
+            found.append(Answer(text if there == bare else there, span))
     return tuple(found)
 
 
 def _locate(context: str, text: str, start: int, notes: Notes) -> tuple[int, int] | None:
     """Where the text stands: at `start`, or as near to it as it can be found."""
-    if start < 0 or not context.startswith(text, start):
-        places = list(_occurrences(context, text))
-        notes[MOVED if places else NOT_FOUND] += 1
-        if not places:
-            return None
-        start = min(places, key=lambda place: abs(place - start))
-    return start, start + len(text)
+    if start >= 0 and context.startswith(text, start):
+        return start, start + len(text)
+    spans = _occurrences(context, re.escape(text)) or _occurrences(context, _loosely(text))
+    notes[MOVED if spans else NOT_FOUND] += 1
+    return min(spans, key=lambda span: abs(span[0] - start)) if spans else None
 
 
-def _occurrences(context: str, text: str) -> Iterator[int]:
-    place = context.find(text)
-    while place >= 0:
-        yield place
-        place = context.find(text, place + 1)
+def _occurrences(context: str, pattern: str) -> list[tuple[int, int]]:
+    """Every span that the pattern matches, overlapping ones too."""
+    return [match.span(1) for match in re.finditer(f"(?=({pattern}))", context)]
+
+
+def _loosely(text: str) -> str:
+    """A pattern for a text whatever its white space, as it is or in either normal form."""
+    forms = (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
+    return "|".join(r"\s+".join(map(re.escape, form.split())) for form in dict.fromkeys(forms))
 
 
 def _id(entry: dict[str, Any], place: str) -> str:

@@ -33,7 +33,10 @@ class Row(NamedTuple):
 
 
 def read_table(path: Path, columns: Columns, labels: Sequence[str] = ()) -> Iterator[Row]:
-    """Yields the rows of a table as they are asked for; lines without any character are no rows.
+    """Yields the rows of a table as they are asked for.
+
+    A line without any character is a row, with an empty text, where there is one column, and
+    otherwise none.
 
     Args:
         path: `.tsv` or `.txt`, `.csv`, `.jsonl`, each also `.gz`, `.xz` or `.zst`; or
@@ -58,7 +61,7 @@ def _rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[Row]:
     if str(path).startswith("tfds:"):
         return _tfds_rows(path, columns, labels)
     plain = path.with_suffix("") if path.suffix in COMPRESSED_SUFFIXES else path
-    match plain.suffix:
+    match plain.suffix.lower():
         case ".tsv" | ".txt":
             return _below_header(path, _tsv_fields(path), columns)
         case ".csv":
@@ -77,8 +80,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(_lines(path), start=1):
-        if line:
-            yield number, line.split("\t")
+        yield number, line.split("\t")
 
 
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -87,8 +89,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     number = 1
     try:
         for fields in reader:
-            if fields:
-                yield number, fields
+            yield number, fields or [""]
             number = reader.line_num + 1
     except csv.Error as error:  # an open quote ends at the library's limit of a field's size
         raise UserError(
@@ -101,12 +102,15 @@ def _below_header(
     path: Path, rows: Iterator[tuple[int, list[str]]], columns: Columns
 ) -> Iterator[Row]:
     """The rows after the first, which names the columns."""
-    names = [name.strip() for name in next(rows, (0, []))[1]]
+    header = next((fields for _, fields in rows if fields != [""]), [])
+    names = [name.strip() for name in header]
     if not names:
         raise UserError(f"{path}: empty; its first line names the columns")
     _check_columns(path, columns, names)
     places = {field: names.index(name) for field, name in columns.items()}
     for number, fields in rows:
+        if fields == [""] and len(names) > 1:
+            continue
         if len(fields) != len(names):
             raise UserError(
                 f"{path}: row {number}: {_count(len(fields), 'field')}, but the header has "

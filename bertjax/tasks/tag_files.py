@@ -60,12 +60,15 @@ def read_sentences(
         known: the labels that there may be; empty: any.
 
     Raises:
-        UserError: no sentence, a row with too few columns, a label that is no BIO label or is not
-            known, or a file that cannot be read.
+        UserError: no sentence, a row with too few columns, without labels one with more or fewer
+            than the first, a label that is no BIO label or is not known, or a file that cannot be
+            read.
     """
-    found = False
+    found, width = False, 0
     for document, rows in _groups(path, settings):
         first, found = rows[0][0], True
+        if settings.layout == "conll" and not labelled:
+            width = _check_width(path, rows, width)
         tokens = tuple(_token(path, row, settings) for row in rows)
         labels = tuple(_label(path, row, settings, known) for row in rows) if labelled else ()
         repaired = tuple(well_formed(labels))
@@ -129,7 +132,22 @@ def _columns(line: str, settings: Tagging) -> list[str]:
     if settings.layout == "klue":
         character, tab, label = line.rpartition("\t")
         return [character, label] if tab else [line] if line else []
-    return [] if not line.strip() else line.split("\t") if "\t" in line else line.split()
+    if not line.strip():
+        return []
+    # Other white space, such as a no-break space, may stand inside a token.
+    return line.split("\t") if "\t" in line else [part for part in line.split(" ") if part]
+
+
+def _check_width(path: Path, rows: Sequence[_Row], width: int) -> int:
+    """The columns of every row, `width` if that is known; refuses what looks like running text."""
+    for number, columns in rows:
+        width = width or len(columns)
+        if len(columns) != width:
+            raise UserError(
+                f"{path}: line {number}: {len(columns)} columns, the first row has {width}; a row "
+                "is one word, and of what follows it nothing is read"
+            )
+    return width
 
 
 def _token(path: Path, row: _Row, settings: Tagging) -> str:

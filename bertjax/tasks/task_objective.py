@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bertjax.config import Config, ModelConfig
+from bertjax.config import Config, ModelConfig, QuestionAnswering, TaskConfig
 from bertjax.model import bert
 from bertjax.model.dropout import Dropout
 from bertjax.model.encoder import SITES_PER_LAYER
@@ -26,12 +26,12 @@ def task_objective(
 
     Args:
         task: heads, loss and metrics.
-        config: its model is the checkpoint's; `task.metric` picks the best step.
+        config: its model is the checkpoint's.
         batch: the training batch of a step.
         evaluate: params to the figures of the dev file, the metric among them.
     """
     assert config.task is not None
-    metric = config.task.metric
+    decisive = decisive_figure(config.task)
     return Objective(
         init=functools.partial(bert.init_params, config.model, heads=task.heads),
         batch=batch,
@@ -44,8 +44,17 @@ def task_objective(
         ),
         evaluate=evaluate,
         axes=bert.logical_axes(config.model, task.heads),
-        criterion=lambda figures: None if (found := figures[metric]) is None else -found,
+        criterion=lambda figures: None if (found := figures[decisive]) is None else -found,
     )
+
+
+def decisive_figure(settings: TaskConfig) -> str:
+    """The figure by which the best step is chosen: `task.metric`.
+
+    Where a threshold for no answer will be found on the dev file, the metric with the best one.
+    """
+    calibrated = isinstance(settings, QuestionAnswering) and settings.unanswerable
+    return f"best_{settings.metric}" if calibrated else settings.metric
 
 
 def compute_dtype(config: Config) -> Any:

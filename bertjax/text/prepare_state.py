@@ -101,7 +101,7 @@ def _check_runner(settings: PrepareSettings) -> None:
     if settings.runner == "beam" and importlib.util.find_spec("apache_beam") is None:
         raise UserError(
             "--runner beam: apache-beam is not installed; in an environment of its own: "
-            "pip install -c scripts/constraints/beam.txt 'bertjax[beam]'"
+            "pip install -c scripts/constraints/beam.txt -e '.[beam]'"
         )
 
 

@@ -110,7 +110,7 @@ def compile_step(config: Config, where: Slice) -> Compiled:
             raise
         raise UserError(
             f"--topology {where.name}: this jax cannot read what the installed libtpu compiled; "
-            "pip install 'bertjax[aot]' brings the libtpu that fits"
+            "pip install -e '.[aot]' brings the libtpu that fits"
         ) from error
     return Compiled(program, memory, fits, listing, seconds)
 

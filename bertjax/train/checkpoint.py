@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, passes_by
 from bertjax.train import storage
 from bertjax.train.digest import digest_arrays
 from bertjax.train.record import (
@@ -154,7 +154,8 @@ class Checkpoints:
         try:
             writing.result()
         except (OSError, ValueError) as error:  # a full disk is a ValueError of tensorstore's
-            if isinstance(error, ValueError) and "os_error_code" not in str(error):
+            foreign = isinstance(error, ValueError) and "os_error_code" not in str(error)
+            if foreign or passes_by(error):
                 raise
             text = str(error).splitlines()[0].rpartition(": ")[2]
             reason = (isinstance(error, OSError) and error.strerror) or text

@@ -20,15 +20,17 @@ def largest_batch(config: Config, where: Slice) -> int:
         where: from `find_slice`.
     """
     phase, parts = phases(config)[-1], config.train.accumulation
-    share = None if where.memory is None else where.memory * where.chips // len(where.devices)
+    devices = len(where.devices)  # two a chip in tpu7x
+    share = None if where.memory is None else where.memory * where.chips // devices
 
     def used(rows: int) -> int:
-        """Bytes of a device with so many rows per chip and microbatch."""
-        tried = dataclasses.replace(phase, batch_size=rows * parts * where.chips)
+        """Bytes of a device with so many rows per device and microbatch."""
+        tried = dataclasses.replace(phase, batch_size=rows * parts * devices)
         return compile_step(with_phase(config, tried), where).memory["total"]
 
-    start = max(phase.batch_size // where.chips // parts, 1)
-    return parts * (search(used, start, share) if share else start)
+    start = max(phase.batch_size // devices // parts, 1)
+    rows = search(used, start, share) if share else start
+    return rows * parts * devices // where.chips
 
 
 def search(used: Callable[[int], int], start: int, share: int) -> int:

@@ -42,19 +42,27 @@ def mesh_shape(config: MeshConfig, device_count: int) -> tuple[int, int, int]:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh over `devices` (default: all); raises UserError as `mesh_shape` does.
+    """The mesh over `devices` (default: all).
 
-    Where data or fsdp has all chips of one TPU slice they follow its sides, row after row, for the
+    Where data or fsdp has all chips of a TPU slice they follow its sides, row after row, for the
     stages of `collectives.py`: in 2x4, 4x4 or 16x16 the devices of a group are one line of the
-    slice. Other meshes lie as jax finds best.
+    slice. Other meshes on a TPU lie as jax finds best; elsewhere devices stand in their own order,
+    host after host (for jax every GPU host is a slice, and `jax.make_mesh` takes but one).
+
+    Raises:
+        UserError: as `mesh_shape`, or the devices are those of several TPU slices.
     """
     devices = jax.devices() if devices is None else devices
     shape = mesh_shape(config, len(devices))
     types = (jax.sharding.AxisType.Auto,) * 3
-    slices = {getattr(device, "slice_index", 0) for device in devices}
-    if devices[0].platform == "tpu" and max(shape[:2]) == len(devices) and len(slices) == 1:
-        return Mesh(np.array(_along_sides(devices)).reshape(shape), AXES, axis_types=types)
-    return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    if devices[0].platform == "tpu":
+        slices = {getattr(device, "slice_index", 0) for device in devices}
+        if len(slices) > 1:
+            raise UserError(f"{len(slices)} TPU slices: a run has one; start a larger one instead")
+        if max(shape[:2]) < len(devices):
+            return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+        devices = _along_sides(devices)
+    return Mesh(np.array(devices).reshape(shape), AXES, axis_types=types)
 
 
 def _along_sides(devices: Sequence[Any]) -> list[Any]:

@@ -171,7 +171,9 @@ def _by_layer(updates: Any, config: OptimizerConfig) -> Any:
     """Less of each layer's update the deeper it lies (Clark et al. 2020, ELECTRA, appendix B).
 
     The heads keep theirs, the last layer gets `layer_decay` times its own, the one below that
-    squared; the embeddings lie below the first layer. Frozen layers keep nothing.
+    squared; the embeddings lie below the first layer. These are the exponents of BEiT
+    (microsoft/unilm, optim_factory.py); google-research/electra's are greater by one. Frozen
+    layers keep nothing.
     """
     count = len(updates["layers"])
 

@@ -89,7 +89,7 @@ def find_slice(topology: str) -> Slice:
         raise UserError(f"--topology {topology}: no such kind of chip; there are {known}")
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
-            f"--topology {topology}: the TPU compiler is missing: pip install 'bertjax[aot]'"
+            f"--topology {topology}: the TPU compiler is missing: pip install -e '.[aot]'"
         )
     return _tpu_slice(kind, shape, topology)
 

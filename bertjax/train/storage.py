@@ -17,6 +17,8 @@ import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
+from bertjax.errors import UserError, is_forbidden, passes_by
+
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What the folders are called while they are being written."""
 
@@ -56,7 +58,8 @@ def read(folder: epath.Path, abstract: dict[str, Any]) -> dict[str, Any]:
     Each process reads for itself what its devices hold, and waits for no other.
 
     Raises:
-        DamagedError: it fails for any reason but this machine's memory.
+        DamagedError: it cannot be read, and could not at another time.
+        UserError: it may not be read.
     """
     with _silent_coroutines():
         try:
@@ -66,15 +69,14 @@ def read(folder: epath.Path, abstract: dict[str, Any]) -> dict[str, Any]:
             with context:
                 return ocp.load_checkpointables(folder, abstract)
         except Exception as error:
-            if any("RESOURCE_EXHAUSTED" in str(cause) for cause in _causes(error)):
-                raise
+            _raise_unless_damaged(folder, error)
             _log.debug("%s cannot be read", folder, exc_info=True)
         gc.collect()
     raise DamagedError("its data cannot be read")
 
 
 def read_metadata(folder: epath.Path) -> dict[str, Any]:
-    """Reads the JSON values of `write`; raises DamagedError."""
+    """Reads the JSON values of `write`; raises as `read` does."""
     try:
         if not any(folder.iterdir()):
             raise DamagedError("an empty folder")
@@ -82,7 +84,17 @@ def read_metadata(folder: epath.Path) -> dict[str, Any]:
             raise DamagedError("its metadata is missing")
         return dict(json.loads((folder / _METADATA_FILE).read_text())["custom_metadata"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        _raise_unless_damaged(folder, error)
         raise DamagedError("its metadata cannot be read") from error
+
+
+def _raise_unless_damaged(folder: epath.Path, error: Exception) -> None:
+    """A server that does not answer, or a right that is missing, says nothing about the data."""
+    if passes_by(error):
+        raise error
+    if is_forbidden(error):
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(f"{folder}: may not be read ({reason}); give this account the right to")
 
 
 def _context() -> ocp.Context:
@@ -103,10 +115,3 @@ def _silent_coroutines() -> Iterator[None]:
             yield
     finally:
         sys.unraisablehook, log.disabled = hook, False
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what caused it, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__

@@ -3,8 +3,13 @@ r"""KLUE-NLI: does a Korean hypothesis follow from a premise? (Park et al. 2021)
     bertjax finetune configs/finetune/klue_nli.py --init CHECKPOINT --train train.tsv \
         --dev dev.tsv --run RUN
 
-The columns are `premise`, `hypothesis` and `label`. Scored by accuracy; the three labels are
-equally common.
+The columns are `premise`, `hypothesis` and `label`. The published files are JSON arrays, whose
+label is `gold_label`; as JSON Lines they do with `--task.label=gold_label`:
+
+    python -c "import json, sys; [print(json.dumps(row)) for row in json.load(open(sys.argv[1]))]" \
+        klue-nli-v1.1_train.json > train.jsonl
+
+Scored by accuracy; the three labels are equally common.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

@@ -4,9 +4,10 @@
 
 Learning rate and epochs are those of SQuAD 1.1. Particles that the vocabulary keeps in one piece
 with their word are left out of an answer: with 8,000 pieces trained on the training file's contexts
-a model that is sure of every right token reaches 98% exact match on dev; without it 93%
-(SentencePiece) or 75% (WordPiece). A model with fewer positions takes shorter windows:
-`--data.length=128`.
+a model that is sure of every right token reaches 98% exact match on dev; without this rule 93%
+(SentencePiece) or 75% (WordPiece). It also cuts nouns that end like a particle: with the pieces of
+Korean Wikipedia 8 of 1,062 such answers became wrong by it, and 94 right. A model with fewer
+positions takes shorter windows: `--data.length=128`.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, QuestionAnswering, TrainConfig

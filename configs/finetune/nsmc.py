@@ -1,10 +1,11 @@
 r"""NSMC: is a Korean film review positive (1) or negative (0)?
 
-    bertjax finetune configs/finetune/nsmc.py --init CHECKPOINT --train ratings_train.txt \
-        --dev ratings_test.txt --run RUN
+    bertjax finetune configs/finetune/nsmc.py --init CHECKPOINT --train train.tsv --dev dev.tsv \
+        --run RUN
+    bertjax evaluate RUN --data ratings_test.txt
 
-The columns are those of the published `ratings_train.txt` and `ratings_test.txt`. Scored by
-accuracy.
+The columns are those of the published `ratings_train.txt` and `ratings_test.txt`; train.tsv and
+dev.tsv are parts of the first, each with its header. Scored by accuracy.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

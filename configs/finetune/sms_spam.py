@@ -1,10 +1,11 @@
 r"""SMS Spam Collection: is a text message spam? English (Almeida et al. 2011).
 
     bertjax finetune configs/finetune/sms_spam.py --init CHECKPOINT --train train.tsv \
-        --dev test.tsv --run RUN
+        --dev dev.tsv --run RUN
+    bertjax evaluate RUN --data test.tsv
 
-A table with the columns `text` and `label` (`ham` or `spam`). One message in seven is spam: scored
-by the F1 of spam. `--task.class_weights=balanced` lets both labels weigh the same.
+A table with a header and the columns `text` and `label` (`ham` or `spam`). One message in seven is
+spam: scored by the F1 of spam. `--task.class_weights=balanced` lets both labels weigh the same.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

@@ -11,7 +11,5 @@ def need_gpu() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError):  # the latter where jax has no CUDA at all
-        print(
-            "no GPU that jax can use: pip install 'bertjax[cuda]' on a GPU machine", file=sys.stderr
-        )
+        print("no GPU that jax can use: pip install -e '.[cuda]' on a GPU machine", file=sys.stderr)
         sys.exit(2)

@@ -29,7 +29,7 @@ import transformers  # pyright: ignore[reportMissingImports]
 
 import bertjax
 from bertjax.api import load_pretrained
-from bertjax.config import Classification, Config, Regression, load_config
+from bertjax.config import Classification, Config, OptimizerConfig, Regression, load_config
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.tasks.example_batches import steps_of
@@ -81,10 +81,23 @@ def arguments(text: str) -> argparse.ArgumentParser:
 
 
 def config_of(name: str, overrides: list[str]) -> Config:
-    """A config of one of the two kinds of task that both sides have; UserError for another."""
+    """A config whose task and settings both sides have; UserError for another."""
     config = load_config(name, overrides)
     if not isinstance(config.task, Classification | Regression):
         raise UserError(f"{name}: only a classification or a regression can be compared")
+    plain, plain_task = OptimizerConfig(), type(config.task)()
+    ours_alone = {
+        "optimizer.name": config.optimizer.name != plain.name,
+        "optimizer.layer_decay": config.optimizer.layer_decay != plain.layer_decay,
+        "optimizer.frozen_layers": config.optimizer.frozen_layers != plain.frozen_layers,
+        "train.steps": config.train.steps is not None,
+        "train.patience": config.train.patience is not None,
+    } | {
+        f"task.{name}": getattr(config.task, name, None) != getattr(plain_task, name, None)
+        for name in ("class_weights", "label_weights")
+    }
+    if wrong := [name for name, set_here in ours_alone.items() if set_here]:
+        raise UserError(f"{wrong[0]}: the PyTorch side does not have it; leave it out")
     return config
 
 
@@ -118,8 +131,12 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
     bert = bertjax.load(model)
     own = with_model(config, bert.config)
     task = labelled_task(own, bert.tokenizer, train)
+    dropout, own = config.model.dropout, config.model.attention_dropout
     network = transformers.BertForSequenceClassification.from_pretrained(
-        model, num_labels=len(task.labels), hidden_dropout_prob=config.model.dropout
+        model,
+        num_labels=len(task.labels),
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout if own is None else own,
     )
     inputs, records = examples_of(task, train), list(task.read(dev, True, Counter()))
     steps = steps_of(config.train.epochs or 0, len(inputs), config.train.batch_size)

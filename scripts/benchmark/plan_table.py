@@ -2,7 +2,7 @@
 
     python -m scripts.benchmark.plan_table --json plan.json > plan.md
 
-Needs bertjax[aot]; runs nothing. Every cell is a compilation of minutes, in a process of its own;
+Needs the extra aot; runs nothing. Every cell is a compilation of minutes, in a process of its own;
 a cell that is in the JSON file already is not compiled again.
 """
 

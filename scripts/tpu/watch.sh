@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Pretrains to the end on slices that may be taken away: asks for one, installs, starts, looks every
 # minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint. What
-# it says is wrong with the command ends this, as does a third crash.
+# it says is wrong with the command ends this, as does a third crash without an hour of training
+# between.
 #
 #   scripts/tpu/watch.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 --spot \
 #       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base.py [--train.seed=1 ...]
@@ -15,7 +16,7 @@ read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
 
-crashes=0 begun=""
+crashes=0 running=0 begun=""  # running: looks, one a minute
 
 begin() {
     "$here/install.sh" && "$here/pretrain.sh" "${command[@]}" && begun=1
@@ -38,6 +39,8 @@ look() {  # at a slice that is there
     echo "$(date +%T) $NAME: $status"
     if [[ $status == *running ]]; then
         begun=1
+        running=$((running + 1))
+        [[ $running -lt 60 ]] || crashes=0
     elif [[ -z $begun && $status != unreachable ]]; then
         status=absent  # how another command ended says nothing about this one
     fi
@@ -45,7 +48,7 @@ look() {  # at a slice that is there
         *finished) exit 0 ;;
         *failed) give_up ;;
         *crashed)  # a host that breaks ends the training on all; so does a bug, again and again
-            crashes=$((crashes + 1))
+            crashes=$((crashes + 1)) running=0
             [[ $crashes -lt 3 ]] || give_up
             begin || echo "$(date +%T) $NAME: not started; trying again"
             ;;

@@ -13,13 +13,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 state=$HOME/bertjax-run
 mkdir -p "$state"
 
-install() {  # the images bring an older Python than bertjax takes, so uv brings one
+install() {  # the images' Python is too old; uv brings the one that the TPU compiler was tried with
     export PATH=$HOME/.local/bin:$PATH
     command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
     cd "$root"
-    [[ -x .venv/bin/python ]] || uv venv --quiet --python 3.12 .venv
+    [[ -x .venv/bin/python ]] || uv venv --quiet --python 3.11 .venv
     uv pip install --quiet --python .venv/bin/python \
-        --constraint scripts/constraints/3.12.txt --editable '.[tpu,gcs]'
+        --constraint scripts/constraints/3.11.txt --editable '.[tpu,gcs]'
     .venv/bin/bertjax --help >/dev/null
     echo "$HOSTNAME: installed"
 }
@@ -34,7 +34,7 @@ start() {
 }
 
 run() {  # detached, with the lock
-    local data=$1 folder=$2 code=0
+    local data=$1 copy=$state/data/${1#gs://} folder=$2 code=0
     shift 2
     exec 9>"$state/lock"
     flock --timeout 5 9 || return 0  # `status` holds it for a moment too
@@ -42,9 +42,9 @@ run() {  # detached, with the lock
     echo "== $(date --iso-8601=seconds) bertjax pretrain $* --run $folder"
     cd "$root"
     {
-        mkdir -p "$state/data" &&
-            gcloud storage rsync --recursive "$data" "$state/data" &&
-            .venv/bin/bertjax pretrain "$@" --data "$state/data" --run "$folder"
+        mkdir -p "$copy" &&
+            gcloud storage rsync --recursive "$data" "$copy" &&
+            .venv/bin/bertjax pretrain "$@" --data "$copy" --run "$folder"
     } || code=$?
     echo "$code" >"$state/exit"
 }

@@ -62,7 +62,7 @@ def test_training_runs_detached_once_and_leaves_its_exit_status(worker, tmp_path
     assert "runs already" in worker(*start)
     (tmp_path / "go").write_text(str(code))
     wait_for(worker, status)
-    data = tmp_path / "bertjax-run" / "data"
+    data = tmp_path / "bertjax-run" / "data" / "b" / "data"
     assert worker("log").splitlines()[1:] == [
         f"gcloud storage rsync --recursive gs://b/data {data}",
         f"pretrain configs/base.py --train.phases=[{{}}, {{}}] --data {data} --run gs://b/run",

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 import bertjax
-from bertjax.config import DataConfig, MaskingConfig, ModelConfig, Regression
+from bertjax.config import (
+    Classification,
+    DataConfig,
+    MaskingConfig,
+    ModelConfig,
+    Regression,
+)
 from bertjax.errors import UserError
 from bertjax.tasks.finetune import Pretrained, finetune
 from bertjax.tasks.seeds import finetune_seeds
@@ -175,6 +181,31 @@ def test_seeds_of_other_settings_are_refused(with_seeds, files):
 def test_seeds_are_refused_where_another_run_is(finished, files):
     with pytest.raises(UserError, match="another run"):
         finetune_seeds(config(), pretrained(), *files, finished[0], seeds=2)
+
+
+def test_one_seed_is_refused_where_several_were_trained(with_seeds, files):
+    with pytest.raises(UserError, match="was made with --seeds"):
+        finetune(config(1), pretrained(), *files, with_seeds[0])
+
+
+def test_checkpoints_are_as_near_as_asked_and_fall_on_evaluations(files, tmp_path):
+    settings = config(1, checkpoint_every=5)  # of 12 steps
+    finetune(settings, pretrained(), *files, tmp_path)
+    train = json.loads((tmp_path / "config.json").read_text())["train"]
+    assert (train["checkpoint_every"], train["evaluate_every"]) == (4, 12)
+
+
+def test_a_dev_file_with_a_label_that_was_not_learnt_is_refused(files, tmp_path):
+    train = tmp_path / "train.tsv"
+    rows = files[0].read_text().splitlines()
+    train.write_text("\n".join(row for row in rows if not row.endswith("second")) + "\nx\tthird\n")
+    settings = dataclasses.replace(
+        config(), task=Classification(labels=("first", "second", "third"))
+    )
+    with pytest.raises(
+        UserError, match=r"dev\.tsv: row \d+: no row of .*train\.tsv has the label 's"
+    ):
+        finetune(settings, pretrained(), train, files[1], tmp_path / "run")
 
 
 REFUSED = {

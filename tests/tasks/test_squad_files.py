@@ -1,5 +1,6 @@
 import gzip
 import json
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -73,6 +74,26 @@ def test_spaces_around_an_answer_are_no_part_of_its_place(tmp_path):
     answers, notes = only_answer(tmp_path, (" met ", 3))
     assert answers == (Answer(" met ", (4, 7)),)
     assert not notes
+
+
+@pytest.mark.parametrize(
+    ("context", "answer"),
+    [
+        ("대한민국의 수도는 서울이다.", unicodedata.normalize("NFD", "서울")),
+        (unicodedata.normalize("NFD", "대한민국의 수도는 서울이다."), "서울"),
+        ("the big \n cat", "big cat"),
+    ],
+)
+def test_an_answer_in_another_normal_form_or_spacing_is_the_contexts_own(tmp_path, context, answer):
+    question = {"id": "1", "question": "?", "answers": [{"text": answer, "answer_start": 0}]}
+    content = {"data": [{"paragraphs": [{"context": context, "qas": [question]}]}]}
+    file, notes = tmp_path / "a.json", Counter()
+    file.write_text(json.dumps(content))
+    (read_back,) = read_questions(file, True, False, notes)
+    ((text, span),) = read_back.answers
+    assert context[slice(*span)] == text
+    assert unicodedata.normalize("NFC", " ".join(text.split())) in ("서울", "big cat")
+    assert notes == {MOVED: 1}
 
 
 def test_an_answer_that_is_nowhere_is_kept_for_scoring_and_counted(tmp_path):

@@ -72,6 +72,22 @@ def test_other_columns_blank_lines_white_space_and_windows_line_ends_do_not_matt
     assert [row.number for row in read_table(path, COLUMNS)] == [2, 4]
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv"])
+def test_in_a_table_of_one_column_an_empty_line_is_a_row(tmp_path, name):
+    path = written(tmp_path, name, "text\nhello\n\nworld\n")
+    rows = list(read_table(path, {"text": "text"}))
+    assert [(row.number, row.values["text"]) for row in rows] == [
+        (2, "hello"),
+        (3, ""),
+        (4, "world"),
+    ]
+
+
+def test_a_suffix_may_be_in_capital_letters(tmp_path):
+    path = written(tmp_path, "A.TSV", "sentence\tlabel\na\t1\n")
+    assert values(path) == [("a", "1")]
+
+
 def test_half_a_surrogate_pair_in_json_is_replaced(tmp_path):
     path = written(tmp_path, "a.jsonl", '{"sentence": "a \\ud83d b", "label": "1"}')
     assert values(path) == [("a \ufffd b", "1")]

@@ -98,7 +98,7 @@ def test_nothing_is_noted_where_nothing_is_repaired(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "text", "tokens"),
     [
-        (CONLL, "one\ntwo\tNOUN\n\nthree four\n", [("one", "two"), ("three",)]),
+        (CONLL, "one\tDET\ntwo\tNOUN\n\nthree four\n", [("one", "two"), ("three",)]),
         (KLUE, "하\n \n나\tO\n\n둘\n", [("하", " ", "나"), ("둘",)]),
     ],
 )
@@ -106,6 +106,20 @@ def test_without_labels_only_the_first_column_is_read(tmp_path, settings, text, 
     found = read(write(tmp_path, text), settings, labelled=False)
     assert [each.tokens for each in found] == tokens
     assert {each.labels for each in found} == {()}
+
+
+@pytest.mark.parametrize("layout", ["10\u00a0000 O\nEU B-org\n", "10\u00a0000\tO\nEU\tB-org\n"])
+def test_only_spaces_and_tabs_divide_columns(tmp_path, layout):
+    (sentence,) = read(write(tmp_path, layout), CONLL)
+    assert sentence.tokens == ("10\u00a0000", "EU")
+
+
+def test_running_text_without_labels_is_refused(tmp_path):
+    file = write(tmp_path, "John lives in Paris .\nMary too .\n")
+    with pytest.raises(
+        UserError, match="line 2: 3 columns, the first row has 5; a row is one word"
+    ):
+        read(file, CONLL, labelled=False)
 
 
 def test_sentences_are_read_as_they_are_asked_for(tmp_path):

@@ -1,5 +1,6 @@
 """Damaged and unfinished checkpoints: named, and the one before is used."""
 
+import errno
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertjax.errors import UserError
+from bertjax.train import storage
 from bertjax.train.checkpoint import Checkpoints, load_params
 from tests.train.states import abstract, assert_same, make_state, restore, saved
 
@@ -81,6 +83,40 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, dama
     assert len(restored.skipped) == 1
     assert restored.skipped[0].startswith(f"3: {reason}")
     assert "\n" not in restored.skipped[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TimeoutError("no answer"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        ValueError("UNAVAILABLE: the server is busy"),
+    ],
+)
+def test_a_server_that_does_not_answer_makes_no_checkpoint_a_damaged_one(
+    tmp_path, monkeypatch, error
+):
+    saved(tmp_path, 3)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(storage.ocp, "load_checkpointables", fail)
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        restore(tmp_path)
+    monkeypatch.undo()
+    assert restore(tmp_path).step == 3
+
+
+def test_a_checkpoint_that_may_not_be_read_is_told_and_kept(tmp_path, monkeypatch):
+    saved(tmp_path, 3)
+
+    def fail(*_):
+        raise ValueError("PERMISSION_DENIED: storage.objects.get")
+
+    monkeypatch.setattr(storage.ocp, "load_checkpointables", fail)
+    with pytest.raises(UserError, match=r"3: may not be read \(PERMISSION_DENIED: storage"):
+        restore(tmp_path)
 
 
 def test_several_damaged_ones_are_all_named_newest_first(tmp_path):
@@ -160,6 +196,7 @@ def test_a_damaged_step_asked_for_by_name_is_refused(tmp_path):
 SAVE_FOREVER = """
 import itertools, sys
 import jax.numpy as jnp
+from bertjax.train import storage
 from bertjax.train.checkpoint import Checkpoints
 checkpoints = Checkpoints(sys.argv[1], 2)
 first = (checkpoints.latest_step or 0) + 1

@@ -31,7 +31,8 @@ def start_two(*commands, slurm=False):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
-    shared = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
+    shared = os.environ | {"XLA_FLAGS": flags}
     own = (by_slurm if slurm else by_variables)(port, len(commands))
     return [
         subprocess.Popen(

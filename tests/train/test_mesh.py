@@ -116,3 +116,26 @@ def test_the_batch_is_the_same_on_any_number_of_devices(devices):
     mesh = make_mesh(dataclasses.replace(MeshConfig(), data=devices), jax.devices()[:devices])
     on_devices = put_batch(batch, batch_sharding(mesh))
     np.testing.assert_array_equal(on_devices["token_ids"], batch["token_ids"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """As much of a device as a mesh looks at."""
+
+    id: int
+    platform: str
+    slice_index: int
+    process_index: int
+    device_kind: str = "some"
+
+
+def test_gpus_of_several_hosts_stand_in_their_own_order():
+    gpus = [Device(number, "gpu", number // 4, number // 4) for number in range(8)]
+    mesh = make_mesh(MeshConfig(tensor=2), gpus)
+    assert mesh.devices.tolist() == np.array(gpus).reshape(4, 1, 2).tolist()
+
+
+def test_several_tpu_slices_are_refused():
+    chips = [Device(number, "tpu", number // 4, 0) for number in range(8)]
+    with pytest.raises(UserError, match="2 TPU slices: a run has one"):
+        make_mesh(MeshConfig(), chips)
