@@ -135,14 +135,24 @@ def _predict(
     labels: Sequence[str],
     room: int,
 ) -> dict[str, Any]:
-    """Each token with the likeliest label of its piece, well-formed BIO."""
+    """Each token with the likeliest label of its piece, well-formed BIO, and its probability.
+
+    A token without a piece, such as a space, has none.
+    """
     del examples
     best: list[str] = []
+    chances: list[float] = []
     for window, output in zip(windows(record, room), outputs, strict=True):
-        scores = output["tagging_logits"][_labelled(window)]
+        scores = np.asarray(output["tagging_logits"][_labelled(window)], np.float64)
         best += [labels[int(tag)] for tag in np.argmax(scores, axis=-1)]
-    tokens = list(record.sentence.tokens)
-    return {"tokens": tokens, "labels": spread(best, record.pieces.owners)}
+        below = scores - scores.max(axis=-1, keepdims=True)
+        chances += (1 / np.exp(below).sum(axis=-1)).tolist()
+    owners = record.pieces.owners
+    return {
+        "tokens": list(record.sentence.tokens),
+        "labels": spread(best, owners),
+        "probabilities": [chances[owner] if owner >= 0 else None for owner in owners],
+    }
 
 
 def _score(

@@ -46,8 +46,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
 
     Where data or fsdp has all chips of a TPU slice they follow its sides, row after row, for the
     stages of `collectives.py`: in 2x4, 4x4 or 16x16 the devices of a group are one line of the
-    slice. Other meshes on a TPU lie as jax finds best; elsewhere devices stand in their own order,
-    host after host (for jax every GPU host is a slice, and `jax.make_mesh` takes but one).
+    slice. Other meshes on a TPU lie as jax finds best. GPUs stand in the order of their numbers,
+    host after host: for jax each host is a slice, and `jax.make_mesh` takes but one (jax#37863).
 
     Raises:
         UserError: as `mesh_shape`, or the devices are those of several TPU slices.
@@ -62,6 +62,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
         if max(shape[:2]) < len(devices):
             return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
         devices = _along_sides(devices)
+    elif devices[0].platform == "gpu":
+        devices = sorted(devices, key=lambda device: device.id)
     return Mesh(np.array(devices).reshape(shape), AXES, axis_types=types)
 
 

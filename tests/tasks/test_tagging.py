@@ -110,9 +110,11 @@ def test_records_without_labels_have_no_targets(task, tmp_path):
     (example,) = task.examples(record)
     assert example.targets == {}
     output = {"tagging_logits": np.eye(5, dtype=np.float32)[[0, 3, 4, 0]]}
+    chance = pytest.approx(np.e / (np.e + 4))
     assert task.predict(record, [example], [output]) == {
         "tokens": ["bab", "kok"],
         "labels": ["B-per", "I-per"],
+        "probabilities": [chance, chance],
     }
 
 
@@ -174,7 +176,8 @@ def test_a_sentence_of_spaces_is_predicted_without_a_piece(tmp_path):
     file = write(tmp_path, "김\tB-PS\n\n \tO\n \tO\n")
     task = make_task(file, tokenizer=KOREAN, layout="klue")
     record = read(task, file)[1]
-    assert solve(task, record) == {"tokens": [" ", " "], "labels": ["O", "O"]}
+    nothing = {"labels": ["O", "O"], "probabilities": [None, None]}
+    assert solve(task, record) == {"tokens": [" ", " "]} | nothing
 
 
 def test_packed_examples_keep_their_targets_apart(task, tmp_path):

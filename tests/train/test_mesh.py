@@ -131,7 +131,7 @@ class Device:
 
 def test_gpus_of_several_hosts_stand_in_their_own_order():
     gpus = [Device(number, "gpu", number // 4, number // 4) for number in range(8)]
-    mesh = make_mesh(MeshConfig(tensor=2), gpus)
+    mesh = make_mesh(MeshConfig(tensor=2), gpus[4:] + gpus[:4])
     assert mesh.devices.tolist() == np.array(gpus).reshape(4, 1, 2).tolist()
 
 
