@@ -130,7 +130,8 @@ class Bert(Checkpoint):
                 None for the checkpoint's own. Normalization, where the checkpoint says so, stays.
 
         Raises:
-            UserError: another pooling, or something else than texts in valid Unicode.
+            UserError: another pooling, something else than texts in valid Unicode, or a checkpoint
+                with a step of its own that bertjax lacks, and no pooling to do without it.
         """
         if isinstance(sentences, str) or not isinstance(sentences, Iterable):
             raise UserError("embed takes a list of texts")
@@ -146,10 +147,16 @@ class Bert(Checkpoint):
         return found.vectors
 
     def embedding_settings(self, pooling: str | None = None) -> EmbeddingSettings:
-        """The checkpoint's own settings, or these with another pooling."""
+        """The checkpoint's own settings, or these with another pooling.
+
+        Raises:
+            UserError: its own have a step that bertjax lacks, and no pooling is asked for instead.
+        """
+        if pooling is None and self.embedding.refused:
+            raise UserError(f"{self.embedding.refused}; choose a pooling to do without")
         if pooling is None:
             return self.embedding
-        return dataclasses.replace(self.embedding, pooling=cast(Pooling, pooling))
+        return dataclasses.replace(self.embedding, pooling=cast(Pooling, pooling), refused="")
 
     def evaluate(self, data: str | None = None, corpus: str | None = None) -> dict[str, Any]:
         """Masked-word and next-sentence figures on DATA's validation split, or on raw text.

@@ -54,7 +54,7 @@ def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     if isinstance(checkpoint.experiment.task, Regression):  # otherwise a pipeline takes its sigmoid
         settings["problem_type"] = "regression"
     files = {"config.json": settings}
-    if checkpoint.embedding != MEAN:
+    if checkpoint.embedding != MEAN and not checkpoint.embedding.refused:
         files |= embedding_files(checkpoint.embedding, config)
     for place, values in files.items():
         text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".spiece")  # of all that is read
 _BATCH_SIZE = 32  # rows, where somebody else's model is evaluated
-_MULTIPLES = (8, 16, 32, 64, 128)  # to one of these, a vocabulary may be rounded up in the weights
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -141,7 +140,7 @@ def _from_elsewhere(
     imported: Imported, tokenizer: "Tokenizer", format_name: str, origin: str
 ) -> Checkpoint:
     model, params, dropped = _without_padding(imported, tokenizer, origin)
-    notes = (*imported.notes, *([f"{dropped} rows of padding dropped"] if dropped else []))
+    notes = (*imported.notes, *([f"{dropped} rows without a piece dropped"] if dropped else []))
     pairs = "nsp" if "nsp_head" in params and model.num_segments > 1 else "none"
     data = DataConfig(length=min(DataConfig.length, model.max_length), pairs=pairs)
     experiment = Config(model, data, train=TrainConfig(batch_size=_BATCH_SIZE))
@@ -156,12 +155,13 @@ def _without_padding(
 ) -> tuple[ModelConfig, dict[str, Any], int]:
     """The model with exactly the tokenizer's vocabulary, and how many rows that took away.
 
-    The rows that round a vocabulary up stand for no piece. Any other difference is refused.
+    Rows behind the last piece stand for none: vocabularies are rounded up, and some models (e5's
+    multilingual ones, dbmdz's Italian ones) have more besides. Fewer rows than pieces are refused.
     """
     rows, pieces = imported.config.vocab_size or 0, tokenizer.vocab_size
     if rows == pieces:
         return imported.config, imported.params, 0
-    if rows not in {-(-pieces // multiple) * multiple for multiple in _MULTIPLES}:
+    if rows < pieces:
         raise UserError(
             f"{origin}: its tokenizer has {pieces} pieces, its weights are for {rows}: "
             "the tokenizer belongs to another model"

@@ -28,13 +28,31 @@ _SWITCHES = {  # before version 6 every pooling had a switch of its own
 def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     """The settings of a folder; the defaults for one that is not of sentence-transformers.
 
+    With a step that bertjax does not have, such as a dense layer after the pooling, they are
+    `refused`: the encoder is as good as any other.
+
     Raises:
-        UserError: a file that cannot be read, or a step that bertjax does not have, such as a dense
-            layer after the pooling.
+        UserError: a file that cannot be read.
     """
     if not (folder / _MODULES_FILE).exists():
         return MEAN
     modules = _read_modules(folder / _MODULES_FILE)
+    try:
+        return _settings(folder, modules)
+    except _UnknownStepError as step:
+        return EmbeddingSettings(refused=str(step))
+
+
+class _UnknownStepError(Exception):
+    """A step from text to vector that bertjax does not have."""
+
+
+def _settings(folder: Path, modules: Mapping[str, str]) -> EmbeddingSettings:
+    if tuple(modules) not in (_MODULES[:2], _MODULES):
+        raise _UnknownStepError(
+            f"{folder / _MODULES_FILE}: embeds by {', '.join(modules)}; "
+            "bertjax by Transformer, Pooling and, after these, Normalize"
+        )
     file = folder / modules["Pooling"] / "config.json"
     pooling = read_settings(file)
     transformer = folder / modules["Transformer"]
@@ -42,7 +60,9 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     prompts = _optional(folder / _PROMPTS_FILE)
     prompt = _prompt(prompts, f"{folder / _PROMPTS_FILE}")
     if prompt and pooling.get("include_prompt") is False:
-        raise UserError(f"{file}: pools without the prompt; bertjax pools over all positions")
+        raise _UnknownStepError(
+            f"{file}: pools without the prompt; bertjax pools over all positions"
+        )
     return EmbeddingSettings(
         pooling=_pooling(pooling, str(file)),
         normalize="Normalize" in modules,
@@ -63,7 +83,7 @@ def transformer_folder(folder: epath.Path) -> epath.Path:
 
 
 def _read_modules(file: epath.Path | Path) -> dict[str, str]:
-    """The folder of each module by the name of its class."""
+    """The folder of each module by the name of its class; a Transformer is among them."""
     try:
         listed = json.loads(file.read_bytes())
         folders = {str(module["type"]).rpartition(".")[2]: module["path"] for module in listed}
@@ -73,11 +93,8 @@ def _read_modules(file: epath.Path | Path) -> dict[str, str]:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{file}: not a list of sentence-transformers modules") from error
-    if tuple(folders) not in (_MODULES[:2], _MODULES):
-        raise UserError(
-            f"{file}: embeds by {', '.join(folders)}; "
-            "bertjax by Transformer, Pooling and, after these, Normalize"
-        )
+    if "Transformer" not in folders:
+        raise UserError(f"{file}: embeds by {', '.join(folders) or 'nothing'}, without an encoder")
     return folders
 
 
@@ -105,7 +122,9 @@ def _pooling(values: Mapping[str, Any], origin: str) -> Pooling:
     names = [str(name) for name in (chosen if isinstance(chosen, list) else [chosen])] or ["mean"]
     if len(names) > 1 or names[0] not in get_args(Pooling):
         known = ", ".join(get_args(Pooling))
-        raise UserError(f"{origin}: pools by {' and '.join(names)}; bertjax by one of {known}")
+        raise _UnknownStepError(
+            f"{origin}: pools by {' and '.join(names)}; bertjax by one of {known}"
+        )
     return cast(Pooling, names[0])
 
 

@@ -46,6 +46,7 @@ class EmbeddingSettings:
         max_length: tokens of a sentence, special ones included; None: the model's positions.
         prompt: put in front of every sentence.
         lower_case: lower-case every sentence first, but for special tokens written in it.
+        refused: what the checkpoint does besides, in a line, and bertjax does not; empty: nothing.
     """
 
     pooling: Pooling = "mean"
@@ -53,6 +54,7 @@ class EmbeddingSettings:
     max_length: int | None = None
     prompt: str = ""
     lower_case: bool = False
+    refused: str = ""
 
 
 MEAN = EmbeddingSettings()

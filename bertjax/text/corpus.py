@@ -146,7 +146,17 @@ def file_size(file: CorpusFile) -> int:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    """All files of a folder, those behind links too; raises UserError where it may not look."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        if (place := os.path.realpath(parent)) in seen:  # a link to a folder above itself
+            folders.clear()
+            continue
+        seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and (file := Path(parent, name)).is_file():

@@ -8,7 +8,7 @@ and, in older folders, special_tokens_map.json and added_tokens.json.
 import functools
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,14 @@ NAME_KEYS = {
 }
 """What tokenizer_config.json calls the five special tokens."""
 
-# These normalise as tokenizer_config.json says, whatever tokenizer.json says. None: not named.
-_BERT_CLASSES = (None, "BertTokenizer", "BertTokenizerFast")
+# These normalise as tokenizer_config.json says, whatever tokenizer.json says.
+_BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
 _NORMALIZER_KEYS = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
+_NORMALIZER_DEFAULTS = {"lowercase": True, "strip_accents": None, "handle_chinese_chars": True}
 
 
 def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokenizer:
@@ -63,8 +64,12 @@ def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokeniz
     config = _read_config(path.parent)
     values = read_json(path) | {"truncation": None, "padding": None}
     match values.get("normalizer"):
-        case {"type": "BertNormalizer"} as rules if config.get("tokenizer_class") in _BERT_CLASSES:
-            rules |= {ours: config[key] for key, ours in _NORMALIZER_KEYS.items() if key in config}
+        case {"type": "BertNormalizer"} as rules:
+            said = {ours: config[key] for key, ours in _NORMALIZER_KEYS.items() if key in config}
+            if (named := config.get("tokenizer_class")) in _BERT_CLASSES:
+                rules |= _NORMALIZER_DEFAULTS | said
+            elif named is None:
+                rules |= said
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(values))
     except Exception as error:  # the library raises nothing narrower
@@ -133,6 +138,17 @@ def lower_cased(tokenizer: BackendTokenizer) -> BackendTokenizer:
         tokenizer.mask_id,
     )
     return _as_it_is(tokenizers.Tokenizer.from_str(json.dumps(values)), special, values)
+
+
+def is_model_alone(path: Path, pieces: Sequence[str]) -> bool:
+    """Whether a `tokenizer.json` does no more than the SentencePiece model with these pieces.
+
+    It may number the pieces otherwise, as XLM-RoBERTa's does, lower-case, or have added tokens.
+    """
+    values = read_json(path)
+    lowers = '"type": "Lowercase"' in json.dumps(values.get("normalizer"))
+    added = any(token.get("special") is False for token in values.get("added_tokens") or ())
+    return tokens_of_json(path) == list(pieces) and not lowers and not added
 
 
 def tokens_of_json(path: Path) -> list[str]:

@@ -1,12 +1,13 @@
 """SentencePiece: KoBERT-like models as they are, and new unigram or BPE models trained here."""
 
+import bisect
 import functools
 import io
 import re
 import struct
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ MODEL_FILE = "tokenizer.model"
 # the result: it is fixed, whatever the machine has.
 _TRAINING_THREADS = 4
 _QUIET = 2  # log errors only
+_LONGEST_LINE = 1 << 16  # bytes; the trainer leaves out longer ones
 _SCORE_UNIT = 2.0**-8
 _PIECES, _SCORE = 1, 2  # fields of ModelProto and its SentencePiece, sentencepiece_model.proto
 
@@ -194,7 +196,7 @@ def train_sentencepiece(
             bos_piece=classifier,
             eos_piece=separator,
             control_symbols=[mask],
-            max_sentence_length=1 << 16,  # bytes; the trainer leaves out longer lines
+            max_sentence_length=_LONGEST_LINE,
             num_threads=_TRAINING_THREADS,
             minloglevel=_QUIET,
         )
@@ -238,9 +240,14 @@ def _training_error(message: str, vocab_size: int) -> UserError | None:
 
 
 def _one_line_each(lines: Iterable[str]) -> Iterator[str]:
+    """The lines without superfluous white space; long ones in parts that the trainer takes."""
     for line in lines:
-        if words := line.split():
-            yield " ".join(words)
+        words = line.split()
+        while words:
+            size = list(accumulate(len(word.encode()) + 1 for word in words))
+            count = max(bisect.bisect_right(size, _LONGEST_LINE), 1)
+            yield " ".join(words[:count])
+            words = words[count:]
 
 
 def _normalizer(cased: bool) -> sentencepiece.SentencePieceNormalizer:

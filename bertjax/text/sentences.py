@@ -14,6 +14,7 @@ _FULL_STOPS = "。！？｡"  # scripts that put no space after a sentence
 _CLOSING = "\"'”’」』)）]】》〉"
 _SENTENCE_END = (*".!?…", *_FULL_STOPS)
 _QUOTES = r"[\"'“”‘’«»()\[\]]"
+_WIDE_SPACE = re.compile(r"(?![\x00-\x7f])\s")
 _SUSPICIOUS_LENGTH = 300  # characters; longer sentences may hide a quotation that never closes
 _SEVERAL_SENTENCES = 0.1  # share of lines; files of one sentence per line stay below 0.06
 
@@ -64,6 +65,18 @@ def _sentences(paragraph: str) -> list[str]:
 
 def _parts(text: str) -> Iterator[str]:
     """The library's segments, in order, nothing lost.
+
+    It is shown plain spaces alone: before a full stop it takes any other white space for one byte,
+    and breaks down ("Plan B\u00a0.").
+    """
+    start = 0
+    for part in _segments(_WIDE_SPACE.sub(" ", text)):
+        yield text[start : start + len(part)]
+        start += len(part)
+
+
+def _segments(text: str) -> Iterator[str]:
+    """The library's segments of a text.
 
     The library never cuts inside quotation marks or brackets, and one that is not closed can make
     a single segment of a whole page: long ones are cut again as if they held none.

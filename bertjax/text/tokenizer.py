@@ -9,9 +9,9 @@ import numpy as np
 from bertjax.errors import UserError
 from bertjax.text.huggingface import (
     TOKENIZER_FILE,
+    is_model_alone,
     load_tokenizer_json,
     load_vocabulary,
-    tokens_of_json,
 )
 from bertjax.text.sentencepiece import load_sentencepiece, read_pieces, train_sentencepiece
 from bertjax.text.wordpiece import SETTINGS_FILE, VOCABULARY_FILE, load_wordpiece, read_lines
@@ -122,9 +122,8 @@ def _find_vocabulary(folder: Path) -> Path:
         if (place / SETTINGS_FILE).is_file():
             return vocabulary
         for model in sorted(file for end in _MODEL_SUFFIXES for file in place.glob(f"*{end}")):
-            # XLM-RoBERTa's files, for one, number the pieces otherwise than the model does.
             pieces = _tokens_beside(model) or read_pieces(model)
-            return whole if whole.is_file() and pieces != tokens_of_json(whole) else model
+            return whole if whole.is_file() and not is_model_alone(whole, pieces) else model
         for file in (whole, vocabulary):
             if file.is_file():
                 return file

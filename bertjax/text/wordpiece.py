@@ -74,9 +74,10 @@ def read_lines(path: Path) -> list[str]:
 def has_capitals(tokens: Iterable[str]) -> bool:
     """Whether a vocabulary looks cased.
 
-    Told by A to Z alone: an uncased one may hold other signs that have a lower case.
+    Told by A to Z alone: an uncased one may hold other signs that have a lower case. Tokens in
+    brackets do not count: Google's Chinese vocabulary has `<S>` and `<T>`.
     """
-    return any(re.search("[A-Z]", token) for token in tokens if not token.startswith("["))
+    return any(re.search("[A-Z]", token) for token in tokens if not token.startswith(("[", "<")))
 
 
 def refuse_other_case(is_cased: bool, cased: bool | None, path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tokenizers
 
+import bertjax
 from bertjax.cli import main
 from bertjax.errors import UserError
 from bertjax.interop.native_export import write_run
@@ -103,13 +104,28 @@ def test_the_bert_of_an_old_sentence_transformers_folder_is_found(tmp_path):
     assert (found.embedding.pooling, found.embedding.max_length) == ("cls", 11)
 
 
-@pytest.mark.parametrize("lines", [40, 60])
-def test_rows_that_only_round_the_vocabulary_up_are_dropped_and_counted(tmp_path, lines):
+def test_an_encoder_whose_embeddings_bertjax_lacks_is_opened(tmp_path):
+    write_folder(tmp_path)
+    types = ("Transformer", "Pooling", "Dense")
+    modules = [{"type": f"models.{name}", "path": ""} for name in types]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    bert = bertjax.load(tmp_path)
+    with pytest.raises(
+        UserError, match=r"embeds by Transformer, Pooling, Dense;.*choose a pooling"
+    ):
+        bert.embed(["a"])
+    assert bert.embed(["a"], pooling="mean").shape == (1, MODEL.hidden_size)
+    bert.save_huggingface(tmp_path / "copy")
+    assert not (tmp_path / "copy" / "modules.json").exists()
+
+
+@pytest.mark.parametrize("lines", [40, 43, 60])
+def test_rows_without_a_piece_are_dropped_and_counted(tmp_path, lines):
     folder = write_folder(tmp_path / "model", vocab_size=64)
     before = open_checkpoint(folder)
     cut_vocabulary(folder, lines)
     found = open_checkpoint(folder)
-    assert f"{64 - lines} rows of padding dropped" in found.source
+    assert f"{64 - lines} rows without a piece dropped" in found.source
     assert found.config.vocab_size == lines
     for part, name in (("embeddings", "token"), ("mlm_head", "bias")):
         array = np.asarray(found.params[part][name])
@@ -190,8 +206,6 @@ BAD = {
     "fewer layers": (setting(num_hidden_layers=1), "holds bert.encoder.layer.1."),
     "a missing tensor": (tensor(INNER, None), f"{INNER} is missing"),
     "a missing head": (setting(architectures=["BertForQuestionAnswering"]), "its span_head"),
-    "tokenizer too small": (lambda folder: cut_vocabulary(folder, 44), "44 pieces"),
-    "tokenizer of other rounding": (lambda folder: cut_vocabulary(folder, 33), "33 pieces"),
     "tokenizer too large": (lengthen_vocabulary, "has 51 pieces, its weights are for 50"),
     "nan": (tensor(INNER, NAN), f"{INNER} holds NaN or infinity"),
     "infinity": (tensor(INNER, np.where(NAN, np.inf, 0).astype(np.float16)), "NaN or infinity"),

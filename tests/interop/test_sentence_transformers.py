@@ -75,7 +75,6 @@ def test_the_tokenizer_tells_the_length_where_the_encoder_does_not(said, length,
     [
         ({"modules": ("Transformer", "Pooling", "Dense")}, "by Transformer, Pooling, Dense;"),
         ({"modules": ("Transformer", "Normalize", "Pooling")}, "Transformer, Normalize, Pooling"),
-        ({"modules": ("WordEmbeddings", "Pooling")}, "embeds by WordEmbeddings, Pooling;"),
         ({POOLING: {"pooling_mode": 5}}, "pools by 5; bertjax by one of"),
         ({POOLING: {"pooling_mode": [[]]}}, "pools by []; bertjax by one of"),
         ({POOLING: {"pooling_mode_lasttoken": True}}, "pools by pooling_mode_lasttoken; bertjax"),
@@ -92,11 +91,16 @@ def test_the_tokenizer_tells_the_length_where_the_encoder_does_not(said, length,
         ),
     ],
 )
-def test_what_bertjax_does_not_have_is_refused(changes, message, tmp_path):
-    with pytest.raises(UserError) as caught:
-        read_embedding_settings(write(tmp_path, **changes))
-    assert message in str(caught.value)
-    assert str(caught.value).startswith(str(tmp_path))
+def test_what_bertjax_does_not_have_is_told_by_the_settings(changes, message, tmp_path):
+    refused = read_embedding_settings(write(tmp_path, **changes)).refused
+    assert message in refused
+    assert refused.startswith(str(tmp_path))
+
+
+def test_words_alone_are_no_encoder(tmp_path):
+    folder = write(tmp_path, ("WordEmbeddings", "Pooling"))
+    with pytest.raises(UserError, match="embeds by WordEmbeddings, Pooling, without an encoder"):
+        read_embedding_settings(folder)
 
 
 @pytest.mark.parametrize("prompts", [None, {}, {"query": "ask: "}])

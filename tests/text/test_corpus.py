@@ -63,6 +63,15 @@ def test_a_folder_is_one_document_per_file_however_deep(tmp_path):
     assert read(tmp_path) == [["One.", "Two.", "Three."], ["Deep."]]
 
 
+def test_folders_behind_links_are_read_once(tmp_path):
+    write(tmp_path / "elsewhere" / "a.txt", "Here.")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "around").symlink_to(folder)
+    assert read(folder) == [["Here."]]
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".zst"])
 def test_json_lines_hold_a_document_in_their_text_field(tmp_path, suffix):
     rows = [{"text": "One.\n\nTwo.", "id": 1}, {"text": "Three."}]

@@ -150,6 +150,7 @@ def test_special_tokens_of_other_names_are_read(tmp_path, place):
         (["dog"], None, None, False),
         (["dog", "Dog"], None, None, True),
         (["dog", "\u00c9", "\u2126"], None, None, False),
+        (["dog", "<S>", "<T>"], None, None, False),  # Google's Chinese vocabulary
         (["dog"], None, True, True),
         (["dog"], {"do_lower_case": False}, None, True),
         (["dog", "Dog"], {"do_lower_case": True}, None, False),
@@ -210,6 +211,16 @@ def test_berts_own_class_follows_the_config_and_others_the_tokenizer_file(
     )
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     assert load_tokenizer(tmp_path).encode("A") == expected
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_berts_own_class_is_not_told_is_its_default(tmp_path, named):
+    rules = {"lowercase": False, "strip_accents": True, "handle_chinese_chars": False}
+    normalizer = {"type": "BertNormalizer", "clean_text": True} | rules
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(normalizer=normalizer))
+    if named:
+        (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    assert load_tokenizer(tmp_path).encode("A") == ([5] if named else [6])
 
 
 def test_padding_and_truncation_of_the_tokenizer_file_are_left_out(tmp_path):

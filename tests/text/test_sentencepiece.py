@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,9 @@ TEXT = [
     "나라의 말이 중국과 달라 한자와는 서로 통하지 아니하다.",
     *(f"{stem}{end} the" for stem in WORDS.split() for end in ("의", "는", "에서", "ed", "ing")),
 ] * 5
+ADDED = {"id": 99, "content": "foxes", "special": False} | dict.fromkeys(
+    ("single_word", "lstrip", "rstrip", "normalized"), False
+)
 HARD_CASES = [
     "",
     "   ",
@@ -139,6 +143,23 @@ def test_a_tokenizer_file_that_numbers_pieces_otherwise_is_read_instead_of_the_m
     assert tokenizer.token_to_id(pieces[5]) == (5 if alike else len(pieces) - 1)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"added_tokens": [ADDED]},
+        {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}},
+    ],
+    ids=["an added token", "lower case"],
+)
+def test_a_tokenizer_file_that_does_more_than_the_model_is_read_instead_of_it(tmp_path, changes):
+    owner = load_tokenizer(library_model(tmp_path, control_symbols=["[MASK]"], **KOBERT))
+    scored = [(owner.id_to_token(index), -1.0) for index in range(owner.vocab_size)]
+    whole = tokenizers.Tokenizer(tokenizers.models.Unigram(scored, unk_id=0))
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(whole.to_str()) | changes))
+    assert load_tokenizer(tmp_path).digest != owner.digest
+
+
 def test_pieces_that_continue_a_word_are_marked(uncased):
     for index, continues in enumerate(uncased.continues_word):
         starts = uncased.id_to_token(index).startswith("\u2581")
@@ -222,6 +243,12 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_works(model_type):
     for size in (smallest, largest):
         tokenizer = train_sentencepiece(TEXT, size, cased=False, model_type=model_type)
         assert tokenizer.vocab_size == size
+
+
+def test_lines_of_any_length_are_learnt_from():
+    (line,) = (" ".join(TEXT * 30),)
+    assert len(line.encode()) > 1 << 16
+    assert train_sentencepiece([line], 100, cased=False).vocab_size == 100
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "]])

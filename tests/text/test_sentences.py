@@ -50,7 +50,13 @@ def test_a_quotation_that_never_closes_does_not_swallow_the_page():
     assert longest < 100
 
 
-@given(st.text(max_size=600))
+@pytest.mark.parametrize("space", "\u00a0\u0085\u2009\u2028\u202f\u3000")
+def test_a_letter_some_white_space_and_a_full_stop_are_text(space):
+    sentences = [f"Go by plan B{space}.", "Then rest."]
+    assert list(split_sentences([" ".join(sentences)])) == sentences
+
+
+@given(st.text(max_size=600) | st.text(alphabet="A\u00a0\u3000. b", max_size=60))
 def test_nothing_but_white_space_is_lost(text):
     sentences = list(split_sentences([text]))
     assert "".join("".join(sentences).split()) == "".join(text.split())
