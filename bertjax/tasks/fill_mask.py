@@ -1,7 +1,6 @@
 """Cloze: the most probable tokens at every `[MASK]` of a text."""
 
 import functools
-import re
 from typing import TYPE_CHECKING
 
 import jax
@@ -43,7 +42,7 @@ def fill_mask(
     """
     if not 1 <= top_k <= tokenizer.vocab_size:
         raise UserError(f"top_k={top_k}: must lie between 1 and {tokenizer.vocab_size}")
-    pieces = [_encode_with_masks(tokenizer, part) for part in (text, second) if part is not None]
+    pieces = [encode_with_masks(tokenizer, part) for part in (text, second) if part is not None]
     row = text_row(config, tokenizer, pieces[0], pieces[1] if len(pieces) > 1 else None)
     positions = np.flatnonzero(row.token_ids[0] == tokenizer.mask_id)
     if not len(positions):
@@ -68,11 +67,15 @@ def _probabilities(
     return jax.nn.softmax(logits)
 
 
-def _encode_with_masks(tokenizer: "Tokenizer", text: str) -> list[int]:
-    """The text's ids with the mask's for every `[MASK]`, which to SentencePiece is text."""
-    names = {MASK, tokenizer.id_to_token(tokenizer.mask_id)}
-    ids: list[int] = []
-    for number, part in enumerate(re.split("|".join(map(re.escape, names)), text)):
+def encode_with_masks(tokenizer: "Tokenizer", text: str) -> list[int]:
+    """The text's ids with the mask's for every `[MASK]`."""
+    own = tokenizer.id_to_token(tokenizer.mask_id)
+    named = text.replace(MASK, own)
+    whole = tokenizer.encode(named)
+    if whole.count(tokenizer.mask_id) == named.count(own):
+        return whole
+    ids: list[int] = []  # to a SentencePiece model the mask is text
+    for number, part in enumerate(named.split(own)):
         if number:
             ids.append(tokenizer.mask_id)
         pieces = tokenizer.encode(part)

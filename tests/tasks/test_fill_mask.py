@@ -8,8 +8,9 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.model import bert
-from bertjax.tasks.fill_mask import fill_mask
+from bertjax.tasks.fill_mask import encode_with_masks, fill_mask
 from bertjax.tasks.next_sentence import next_sentence
+from bertjax.text.tokenizer import load_tokenizer
 from bertjax.text.wordpiece import WordPieceSettings, make_wordpiece
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, PARAMS, TOKENIZER, WORDS, sentences
@@ -120,3 +121,14 @@ def test_a_model_of_one_segment_takes_pairs():
     config = dataclasses.replace(CONFIG, num_segments=1)
     params = perturbed(bert.init_params(config, jax.random.key(0)))
     assert 0 < next_sentence(params, config, TOKENIZER, "bab", "kod") < 1
+
+
+def test_a_tokenizer_that_knows_its_mask_cuts_the_text_around_it(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    words = ["▁", "▁a", "▁the", "the", "a", "t", "h", "e", "."]
+    scored = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    scored += [(word, -1.0 - n) for n, word in enumerate(words)] + [("<mask>", 0.0)]
+    owner = transformers.XLMRobertaTokenizer(vocab=scored)
+    owner.save_pretrained(tmp_path)
+    expected = owner("the <mask>. a", add_special_tokens=False)["input_ids"]
+    assert encode_with_masks(load_tokenizer(tmp_path), "the [MASK]. a") == expected
