@@ -110,8 +110,8 @@ def truncate(file):
     file.write_bytes(file.read_bytes()[:-100])
 
 
-def shorten_vocabulary(file):
-    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+def lengthen_vocabulary(file):
+    file.write_text(f"{file.read_text().rstrip()}\nanother\n")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def shorten_vocabulary(file):
         ("bert_config.json", Path.unlink, "bert_config.json: cannot be read"),
         ("bert_config.json", truncate, "bert_config.json: not valid JSON"),
         ("vocab.txt", Path.unlink, "no tokenizer in it (vocab.txt"),
-        ("vocab.txt", shorten_vocabulary, "its tokenizer has 66 pieces, its weights are for 67"),
+        ("vocab.txt", lengthen_vocabulary, "its tokenizer has 68 pieces, its weights are for 67"),
     ],
 )
 def test_what_is_missing_or_damaged_is_told_in_one_line(copy, capsys, name, damage, message):
