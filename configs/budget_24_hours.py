@@ -8,12 +8,12 @@ configuration): rows of 128, 4,096 of them, AdamW at 1e-3, 6% warmup, beta2 0.98
 dropout 0.1. Theirs stops by the clock; the 23,000 steps are those of Wettig et al. 2023
 (princeton-nlp/DinkyTrain, run_efficient_mlm_recipe.sh), who follow it. 12.1 billion tokens.
 
-Here: TPU v5e, 2x4 (8 chips of 16 GiB, one machine), 16 microbatches, 8.4 GB a chip (`bertjax
-plan`); the whole run is 2.3e19 operations, so it ends within 24 hours from a utilisation (MFU) of
-17% on. What differs from the publication: the text is yours; layer norms come after the residual as
-in BERT, and with them the rate is that of RoBERTa-large (Liu et al. 2019, table 9), 4e-4: theirs
-come before it, which this package does not have, and bear 1e-3; gradients are clipped at 1 (theirs
-not at all). As a whole this recipe is untried.
+Here: TPU v5e, 2x4 (8 chips of 16 GiB, one machine), 16 microbatches, less than 9 GB a chip
+(`bertjax plan`); the whole run is 2.3e19 operations, so it ends within 24 hours from a utilisation
+(MFU) of 17% on. What differs from the publication: the text is yours; layer norms come after the
+residual as in BERT, and with them the rate is that of RoBERTa-large (Liu et al. 2019, table 9),
+4e-4: theirs come before it, which this package does not have, and bear 1e-3; gradients are clipped
+at 1 (theirs not at all). As a whole this recipe is untried.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, TrainConfig, load_config

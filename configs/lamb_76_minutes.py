@@ -10,9 +10,9 @@ PyTorch/LanguageModeling/BERT/scripts/configs/pretrain_config.sh): 7,038 steps a
 them warmup), then 1,563 at 4e-3 (12.8%). 512 million rows, as their baseline of 1 million steps of
 512. Weight decay 0.01.
 
-Here: TPU v5e, 16x16 (256 chips of 16 GiB), 16 microbatches, 8.2 GB a chip (`bertjax plan`), 85
-billion tokens. What differs from the publication: the text is yours; short pairs share a row; both
-stages decay linearly, as the paper says (NVIDIA: by the square root); the second keeps the
+Here: TPU v5e, 16x16 (256 chips of 16 GiB), 16 microbatches, less than 9 GB a chip (`bertjax plan`),
+85 billion tokens. What differs from the publication: the text is yours; short pairs share a row;
+both stages decay linearly, as the paper says (NVIDIA: by the square root); the second keeps the
 optimizer's moments.
 """
 

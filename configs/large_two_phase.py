@@ -6,8 +6,8 @@ Devlin et al. 2018 (arXiv 1810.04805), appendix A.2: the schedule of BERT-base, 
 Cloud TPUs (64 chips). Published: 86.7% on MNLI (matched, table 1), SQuAD 1.1 F1 90.9 (dev, single
 model, table 2).
 
-Here: TPU v5e, 8x8 (64 chips of 16 GiB), of which the second phase takes 3.6 GB each (`bertjax
-plan`), 4 rows a chip, 42.6 billion tokens. What differs from the publication stands in
+Here: TPU v5e, 8x8 (64 chips of 16 GiB), of which the second phase takes less than 4 GB each
+(`bertjax plan`), 4 rows a chip, 42.6 billion tokens. What differs from the publication stands in
 `base_two_phase.py`.
 """
 
