@@ -1,7 +1,8 @@
 """The `bertjax` command: from its arguments to an exit status.
 
-Exit status: 0 done, 2 the user's input is at fault (one line on standard error), 1 a bug (with its
-traceback), 130 after Ctrl-C; training stops cleanly on Ctrl-C and SIGTERM, with 143.
+Exit status: 0 done, 2 the user's input is at fault (one line on standard error), 1 a bug or trouble
+that may pass, such as a server that does not answer (with its traceback), 130 after Ctrl-C;
+training stops cleanly on Ctrl-C and SIGTERM, with 143.
 """
 
 import argparse

@@ -53,9 +53,12 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 
         return load_pretrained(parsed.init).weights
 
-    for name in ("coordinator_address", "num_processes", "process_id"):
-        if (value := getattr(parsed, name)) is not None:
-            os.environ[f"JAX_{name.upper()}"] = value
+    names = ("coordinator_address", "num_processes", "process_id")
+    hosts = {f"JAX_{name.upper()}": getattr(parsed, name) for name in names}
+    if any(hosts.values()):
+        if not all(hosts.values()):
+            raise UserError("give all of --coordinator-address, --num-processes, --process-id")
+        os.environ |= hosts
     join_processes()
     with ending_together():
         pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)

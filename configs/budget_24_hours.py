@@ -11,9 +11,9 @@ dropout 0.1. Theirs stops by the clock; the 23,000 steps are those of Wettig et 
 Here: TPU v5e, 2x4 (8 chips of 16 GiB, one machine), 16 microbatches, less than 9 GB a chip
 (`bertjax plan`); the whole run is 2.3e19 operations, so it ends within 24 hours from a utilisation
 (MFU) of 17% on. What differs from the publication: the text is yours; layer norms come after the
-residual as in BERT, and with them the rate is that of RoBERTa-large (Liu et al. 2019, table 9),
-4e-4: theirs come before it, which this package does not have, and bear 1e-3; gradients are clipped
-at 1 (theirs not at all). As a whole this recipe is untried.
+residual, as in BERT. Theirs come before it, which allows 1e-3 and which this package does not have:
+the rate here, 4e-4, is RoBERTa-large's (Liu et al. 2019, table 9). Also, gradients are clipped at 1
+(theirs not at all). As a whole this recipe is untried.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, TrainConfig, load_config

@@ -153,7 +153,7 @@ def write_tables(folder: Path, made: dict[str, Any], rows: list[dict[str, Any]])
     lines = ["| task | metric | pretrained | from scratch | minutes |", "|---|---|---:|---:|---:|"]
     for row in rows:
         own = row["pretrained"]
-        metric = own["metric"] + ", %" * (row["task"] in _PER_CENT)
+        metric = f"{own['metric']}, %" if row["task"] in _PER_CENT else own["metric"]
         cells = [row["task"], metric, shown(own), shown(row.get("scratch"))]
         lines.append(f"| {' | '.join(cells)} | {own['seconds'] / 60:.1f} |")
     table = "\n".join(lines) + "\n"

@@ -111,7 +111,9 @@ def test_options_say_which_process_this_is(capsys, monkeypatch):
     for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
         monkeypatch.setenv(name, "another")
     hosts = ("--coordinator-address=node1:9", "--num-processes=2", "--process-id=2")
-    message = refused(capsys, "pretrain", "tiny", "--data", "data", "--run", "run", *hosts)
+    command = ("pretrain", "tiny", "--data", "data", "--run", "run")
+    assert "give all of --coordinator-address, --num-pro" in refused(capsys, *command, *hosts[1:])
+    message = refused(capsys, *command, *hosts)
     assert "JAX_PROCESS_ID=2: JAX_NUM_PROCESSES=2 processes are numbered from 0" in message
 
 

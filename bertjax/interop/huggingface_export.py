@@ -54,7 +54,9 @@ def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     if isinstance(checkpoint.experiment.task, Regression):  # otherwise a pipeline takes its sigmoid
         settings["problem_type"] = "regression"
     files = {"config.json": settings}
-    if checkpoint.embedding != MEAN and not checkpoint.embedding.refused:
+    if checkpoint.embedding.refused:
+        _log.warning("how it embeds is left out: %s", checkpoint.embedding.refused)
+    elif checkpoint.embedding != MEAN:
         files |= embedding_files(checkpoint.embedding, config)
     for place, values in files.items():
         text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"

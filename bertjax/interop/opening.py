@@ -156,12 +156,13 @@ def _without_padding(
     """The model with exactly the tokenizer's vocabulary, and how many rows that took away.
 
     Rows behind the last piece stand for none: vocabularies are rounded up, and some models (e5's
-    multilingual ones, dbmdz's Italian ones) have more besides. Fewer rows than pieces are refused.
+    multilingual ones, dbmdz's Italian ones) have more besides. Fewer rows than pieces are refused,
+    and twice as many, which are of another vocabulary.
     """
     rows, pieces = imported.config.vocab_size or 0, tokenizer.vocab_size
     if rows == pieces:
         return imported.config, imported.params, 0
-    if rows < pieces:
+    if rows < pieces or rows > 2 * pieces:
         raise UserError(
             f"{origin}: its tokenizer has {pieces} pieces, its weights are for {rows}: "
             "the tokenizer belongs to another model"

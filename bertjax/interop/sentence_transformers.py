@@ -37,38 +37,30 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
     if not (folder / _MODULES_FILE).exists():
         return MEAN
     modules = _read_modules(folder / _MODULES_FILE)
-    try:
-        return _settings(folder, modules)
-    except _UnknownStepError as step:
-        return EmbeddingSettings(refused=str(step))
-
-
-class _UnknownStepError(Exception):
-    """A step from text to vector that bertjax does not have."""
-
-
-def _settings(folder: Path, modules: Mapping[str, str]) -> EmbeddingSettings:
+    refused = []
     if tuple(modules) not in (_MODULES[:2], _MODULES):
-        raise _UnknownStepError(
-            f"{folder / _MODULES_FILE}: embeds by {', '.join(modules)}; "
+        refused.append(
+            f"{_MODULES_FILE}: embeds by {', '.join(modules)}; "
             "bertjax by Transformer, Pooling and, after these, Normalize"
         )
-    file = folder / modules["Pooling"] / "config.json"
-    pooling = read_settings(file)
+    file = folder / modules.get("Pooling", "") / "config.json"
+    values = read_settings(file) if "Pooling" in modules else {}
+    pooling, unknown = _pooling(values)
+    if unknown:
+        refused.append(f"{file.relative_to(folder)}: {unknown}")
     transformer = folder / modules["Transformer"]
     text = _optional(transformer / "sentence_bert_config.json")
     prompts = _optional(folder / _PROMPTS_FILE)
     prompt = _prompt(prompts, f"{folder / _PROMPTS_FILE}")
-    if prompt and pooling.get("include_prompt") is False:
-        raise _UnknownStepError(
-            f"{file}: pools without the prompt; bertjax pools over all positions"
-        )
+    if prompt and values.get("include_prompt") is False:
+        refused.append("pools without the prompt; bertjax pools over all positions")
     return EmbeddingSettings(
-        pooling=_pooling(pooling, str(file)),
+        pooling=pooling,
         normalize="Normalize" in modules,
         max_length=_max_length(transformer, text),
         prompt=prompt,
         lower_case=text.get("do_lower_case") is True,
+        refused="; ".join(refused),
     )
 
 
@@ -113,8 +105,11 @@ def _optional(file: Path) -> dict[str, Any]:
     return read_settings(file) if file.exists() else {}
 
 
-def _pooling(values: Mapping[str, Any], origin: str) -> Pooling:
-    """The pooling that is chosen; the mean, as in sentence-transformers, where none is."""
+def _pooling(values: Mapping[str, Any]) -> tuple[Pooling, str]:
+    """The pooling that is chosen; the mean, as in sentence-transformers, where none is.
+
+    And a line on one that bertjax does not have, in whose place the mean stands.
+    """
     chosen = values.get("pooling_mode")
     if chosen is None:
         switched = [key for key in values if key.startswith("pooling_mode_") and values[key]]
@@ -122,10 +117,8 @@ def _pooling(values: Mapping[str, Any], origin: str) -> Pooling:
     names = [str(name) for name in (chosen if isinstance(chosen, list) else [chosen])] or ["mean"]
     if len(names) > 1 or names[0] not in get_args(Pooling):
         known = ", ".join(get_args(Pooling))
-        raise _UnknownStepError(
-            f"{origin}: pools by {' and '.join(names)}; bertjax by one of {known}"
-        )
-    return cast(Pooling, names[0])
+        return "mean", f"pools by {' and '.join(names)}; bertjax by one of {known}"
+    return cast(Pooling, names[0]), ""
 
 
 def _max_length(transformer: Path, text: Mapping[str, Any]) -> int | None:

@@ -47,9 +47,10 @@ def with_steps(config: Config, examples: int) -> Config:
     train = config.train
     if (train.steps is None) == (train.epochs is None):
         raise UserError("give train.epochs or train.steps, and not both")
-    for name, value in (("train.epochs", train.epochs), ("train.batch_size", train.batch_size)):
+    for name in ("epochs", "steps", "batch_size", "evaluate_every", "checkpoint_every"):
+        value = getattr(train, name)
         if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{name}={value}: must be greater than 0 and finite")
+            raise UserError(f"train.{name}={value}: must be greater than 0 and finite")
     epoch = steps_of(1, examples, train.batch_size)
     steps = train.steps or steps_of(train.epochs or 0, examples, train.batch_size)
     every = min(train.evaluate_every, epoch, steps)

@@ -35,8 +35,8 @@ class Row(NamedTuple):
 def read_table(path: Path, columns: Columns, labels: Sequence[str] = ()) -> Iterator[Row]:
     """Yields the rows of a table as they are asked for.
 
-    A line without any character is a row, with an empty text, where there is one column, and
-    otherwise none.
+    In a TSV or CSV file of one column a line without any character is a row, with an empty text;
+    elsewhere it is none.
 
     Args:
         path: `.tsv` or `.txt`, `.csv`, `.jsonl`, each also `.gz`, `.xz` or `.zst`; or
@@ -80,7 +80,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(_lines(path), start=1):
-        yield number, line.split("\t")
+        yield number, line.split("\t") if line else []
 
 
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -89,7 +89,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     number = 1
     try:
         for fields in reader:
-            yield number, fields or [""]
+            yield number, fields
             number = reader.line_num + 1
     except csv.Error as error:  # an open quote ends at the library's limit of a field's size
         raise UserError(
@@ -102,15 +102,16 @@ def _below_header(
     path: Path, rows: Iterator[tuple[int, list[str]]], columns: Columns
 ) -> Iterator[Row]:
     """The rows after the first, which names the columns."""
-    header = next((fields for _, fields in rows if fields != [""]), [])
+    header = next((fields for _, fields in rows if fields), [])
     names = [name.strip() for name in header]
     if not names:
         raise UserError(f"{path}: empty; its first line names the columns")
     _check_columns(path, columns, names)
     places = {field: names.index(name) for field, name in columns.items()}
     for number, fields in rows:
-        if fields == [""] and len(names) > 1:
+        if not fields and len(names) > 1:
             continue
+        fields = fields or [""]
         if len(fields) != len(names):
             raise UserError(
                 f"{path}: row {number}: {_count(len(fields), 'field')}, but the header has "

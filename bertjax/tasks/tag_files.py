@@ -145,7 +145,7 @@ def _check_width(path: Path, rows: Sequence[_Row], width: int) -> int:
         if len(columns) != width:
             raise UserError(
                 f"{path}: line {number}: {len(columns)} columns, the first row has {width}; a row "
-                "is one word, and of what follows it nothing is read"
+                "is one word, and what follows it is not read"
             )
     return width
 

@@ -135,9 +135,10 @@ def _predict(
     labels: Sequence[str],
     room: int,
 ) -> dict[str, Any]:
-    """Each token with the likeliest label of its piece, well-formed BIO, and its probability.
+    """Each token with the likeliest label of its piece, made well-formed BIO.
 
-    A token without a piece, such as a space, has none.
+    And the probability that the piece has of it; a token without a piece, such as a space, has
+    none.
     """
     del examples
     best: list[str] = []

@@ -149,7 +149,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """All files of a folder, those behind links too; raises UserError where it may not look."""
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}); give the others by a glob"
+        ) from error
 
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
@@ -157,7 +159,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != "lost+found"
+        )
         for name in sorted(names):
             if not name.startswith(".") and (file := Path(parent, name)).is_file():
                 yield file

@@ -146,9 +146,20 @@ def is_model_alone(path: Path, pieces: Sequence[str]) -> bool:
     It may number the pieces otherwise, as XLM-RoBERTa's does, lower-case, or have added tokens.
     """
     values = read_json(path)
-    lowers = '"type": "Lowercase"' in json.dumps(values.get("normalizer"))
+    kinds = set(_kinds(values.get("normalizer")))
+    changes = kinds & {"Lowercase", "StripAccents", "BertNormalizer"}
     added = any(token.get("special") is False for token in values.get("added_tokens") or ())
-    return tokens_of_json(path) == list(pieces) and not lowers and not added
+    return tokens_of_json(path) == list(pieces) and not changes and not added
+
+
+def _kinds(step: Any) -> Iterator[str]:
+    """The kinds of a normaliser and of those within it."""
+    match step:
+        case {"type": "Sequence", "normalizers": list() as steps}:
+            for each in steps:
+                yield from _kinds(each)
+        case {"type": str() as kind}:
+            yield kind
 
 
 def tokens_of_json(path: Path) -> list[str]:

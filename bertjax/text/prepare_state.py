@@ -14,6 +14,7 @@ missing. `manifest.json` is written last; where it lies, DATA is complete.
 
 import contextlib
 import dataclasses
+import errno
 import importlib.util
 import json
 import shutil
@@ -198,11 +199,15 @@ def _tidy(work: Path) -> None:
 
 @contextlib.contextmanager
 def discarded_on_user_error(work: Path) -> Iterator[None]:
-    """Leaves no trace of an attempt at a corpus or setting that is at fault: it can be mended."""
+    """Leaves no trace of an attempt at a corpus or setting that is at fault: it can be mended.
+
+    A full disk is neither: the next attempt goes on.
+    """
     try:
         yield
-    except UserError:
-        shutil.rmtree(work)
+    except UserError as error:
+        if getattr(error.__cause__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            shutil.rmtree(work)
         raise
 
 

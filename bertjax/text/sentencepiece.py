@@ -34,6 +34,7 @@ MODEL_FILE = "tokenizer.model"
 _TRAINING_THREADS = 4
 _QUIET = 2  # log errors only
 _LONGEST_LINE = 1 << 16  # bytes; the trainer leaves out longer ones
+_LONGEST_WORD = _LONGEST_LINE // 4 - 1  # characters
 _SCORE_UNIT = 2.0**-8
 _PIECES, _SCORE = 1, 2  # fields of ModelProto and its SentencePiece, sentencepiece_model.proto
 
@@ -240,9 +241,16 @@ def _training_error(message: str, vocab_size: int) -> UserError | None:
 
 
 def _one_line_each(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without superfluous white space; long ones in parts that the trainer takes."""
+    """The lines without superfluous white space; long ones in parts that the trainer takes.
+
+    Words, too: a page of Chinese is one.
+    """
     for line in lines:
-        words = line.split()
+        words = [
+            word[start : start + _LONGEST_WORD]
+            for word in line.split()
+            for start in range(0, len(word), _LONGEST_WORD)
+        ]
         while words:
             size = list(accumulate(len(word.encode()) + 1 for word in words))
             count = max(bisect.bisect_right(size, _LONGEST_LINE), 1)

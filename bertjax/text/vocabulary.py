@@ -1,7 +1,6 @@
 """What both kinds of tokenizer need: special pieces by name, a digest, files written whole."""
 
 import dataclasses
-import errno
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -81,20 +80,13 @@ def digest_of(files: Mapping[str, bytes]) -> str:
 
 
 def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
-    """Writes each file whole or not at all.
-
-    Raises:
-        UserError: the folder cannot be written.
-        OSError: the disk is full.
-    """
+    """Writes each file whole or not at all; raises UserError if the folder cannot be written."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             write_whole(folder / name, lambda file, content=content: file.write_bytes(content))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
         raise UserError(f"{folder}: cannot write the tokenizer ({error.strerror})") from error
 
 

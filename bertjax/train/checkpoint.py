@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from bertjax.errors import UserError, passes_by
+from bertjax.errors import UserError, is_transient
 from bertjax.train import storage
 from bertjax.train.digest import digest_arrays
 from bertjax.train.record import (
@@ -76,6 +76,8 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if is_transient(error):
+                raise
             raise UserError(f"{folder}: cannot write there ({error.strerror})") from error
         if jax.process_index() == 0:
             for leftover in self._folder.glob(storage.UNFINISHED):
@@ -155,7 +157,7 @@ class Checkpoints:
             writing.result()
         except (OSError, ValueError) as error:  # a full disk is a ValueError of tensorstore's
             foreign = isinstance(error, ValueError) and "os_error_code" not in str(error)
-            if foreign or passes_by(error):
+            if foreign or is_transient(error):
                 raise
             text = str(error).splitlines()[0].rpartition(": ")[2]
             reason = (isinstance(error, OSError) and error.strerror) or text

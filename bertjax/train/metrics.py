@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertjax.errors import UserError, passes_by
+from bertjax.errors import UserError, is_transient
 from bertjax.train import events
 from bertjax.train.run_folder import write_file
 
@@ -131,7 +131,7 @@ def _read(path: Any) -> bytes:
     try:
         return path.read_bytes() if path.exists() else b""
     except OSError as error:
-        if passes_by(error):
+        if is_transient(error):
             raise
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 

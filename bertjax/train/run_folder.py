@@ -20,7 +20,7 @@ from bertjax.config import (
     total_steps,
     with_steps,
 )
-from bertjax.errors import UserError, passes_by
+from bertjax.errors import UserError, is_transient
 from bertjax.files import LOCK, held, write_whole
 from bertjax.train.together import all_agree
 
@@ -63,7 +63,7 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
             return config, []
         old = from_json(file.read_bytes(), str(file))
     except OSError as error:
-        if passes_by(error):
+        if is_transient(error):
             raise
         raise UserError(f"cannot use the run folder {run}: {error.strerror or error}") from error
     return _continue(run, old, config)
@@ -176,7 +176,7 @@ def write_file(path: Any, data: bytes) -> None:
         else:
             write_whole(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:
-        if passes_by(error):
+        if is_transient(error):
             raise
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

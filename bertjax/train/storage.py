@@ -17,7 +17,7 @@ import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-from bertjax.errors import UserError, is_forbidden, passes_by
+from bertjax.errors import UserError, is_forbidden, is_transient
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What the folders are called while they are being written."""
@@ -90,11 +90,12 @@ def read_metadata(folder: epath.Path) -> dict[str, Any]:
 
 def _raise_unless_damaged(folder: epath.Path, error: Exception) -> None:
     """A server that does not answer, or a right that is missing, says nothing about the data."""
-    if passes_by(error):
+    if is_transient(error):
         raise error
     if is_forbidden(error):
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"{folder}: may not be read ({reason}); give this account the right to")
+        told = f"{folder}: may not be read ({reason}); give this account the right to"
+        raise UserError(told) from error
 
 
 def _context() -> ocp.Context:

@@ -48,6 +48,8 @@ def main() -> None:
 
     keep_freed_memory()
     config, found = config_of(parsed.config, overrides), {"bertjax": [], "PyTorch": []}
+    if config.train.epochs is None or config.train.patience is not None:
+        raise UserError("train.steps, train.patience: the PyTorch side has epochs; leave them out")
     for seed in range(parsed.seeds):
         for name, side in (("bertjax", ours), ("PyTorch", theirs)):
             started = time.perf_counter()
@@ -90,8 +92,6 @@ def config_of(name: str, overrides: list[str]) -> Config:
         "optimizer.name": config.optimizer.name != plain.name,
         "optimizer.layer_decay": config.optimizer.layer_decay != plain.layer_decay,
         "optimizer.frozen_layers": config.optimizer.frozen_layers != plain.frozen_layers,
-        "train.steps": config.train.steps is not None,
-        "train.patience": config.train.patience is not None,
     } | {
         f"task.{name}": getattr(config.task, name, None) != getattr(plain_task, name, None)
         for name in ("class_weights", "label_weights")
@@ -131,12 +131,12 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
     bert = bertjax.load(model)
     own = with_model(config, bert.config)
     task = labelled_task(own, bert.tokenizer, train)
-    dropout, own = config.model.dropout, config.model.attention_dropout
+    dropout, in_attention = config.model.dropout, config.model.attention_dropout
     network = transformers.BertForSequenceClassification.from_pretrained(
         model,
         num_labels=len(task.labels),
         hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout if own is None else own,
+        attention_probs_dropout_prob=dropout if in_attention is None else in_attention,
     )
     inputs, records = examples_of(task, train), list(task.read(dev, True, Counter()))
     steps = steps_of(config.train.epochs or 0, len(inputs), config.train.batch_size)

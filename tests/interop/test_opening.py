@@ -204,6 +204,7 @@ BAD = {
     "fewer layers": (setting(num_hidden_layers=1), "holds bert.encoder.layer.1."),
     "a missing tensor": (tensor(INNER, None), f"{INNER} is missing"),
     "a missing head": (setting(architectures=["BertForQuestionAnswering"]), "its span_head"),
+    "tokenizer of another model": (lambda folder: cut_vocabulary(folder, 24), "24 pieces"),
     "tokenizer too large": (lengthen_vocabulary, "has 51 pieces, its weights are for 50"),
     "nan": (tensor(INNER, NAN), f"{INNER} holds NaN or infinity"),
     "infinity": (tensor(INNER, np.where(NAN, np.inf, 0).astype(np.float16)), "NaN or infinity"),

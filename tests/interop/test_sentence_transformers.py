@@ -94,7 +94,7 @@ def test_the_tokenizer_tells_the_length_where_the_encoder_does_not(said, length,
 def test_what_bertjax_does_not_have_is_told_by_the_settings(changes, message, tmp_path):
     refused = read_embedding_settings(write(tmp_path, **changes)).refused
     assert message in refused
-    assert refused.startswith(str(tmp_path))
+    assert str(tmp_path) not in refused  # it goes into exported runs
 
 
 def test_words_alone_are_no_encoder(tmp_path):

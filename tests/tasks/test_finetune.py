@@ -252,7 +252,13 @@ def test_the_head_of_another_task_is_left_out(finished, files, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "train", [{"epochs": float("nan")}, {"epochs": float("inf")}, {"batch_size": 0}]
+    "train",
+    [
+        {"epochs": float("nan")},
+        {"epochs": float("inf")},
+        {"batch_size": 0},
+        {"checkpoint_every": 0},
+    ],
 )
 def test_impossible_numbers_are_refused_before_anything_is_read(train, tmp_path):
     nowhere = tmp_path / "nowhere.tsv"
