@@ -27,7 +27,7 @@ def test_a_slice_that_cannot_be_is_refused_in_one_line(topology, message):
 
 def test_without_the_tpu_compiler_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'bertjax\[aot\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[aot\]'"):
         find_slice("v5e:2x4")
 
 
