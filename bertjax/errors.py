@@ -11,6 +11,9 @@ _FORBIDDEN = re.compile(r"\b(PERMISSION_DENIED|UNAUTHENTICATED): |^Forbidden")
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # tensorstore's, of a file system
 _TRANSIENT_NUMBERS = {
     errno.EAGAIN,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
     errno.EHOSTUNREACH,
     errno.ENETDOWN,
     errno.ENETUNREACH,

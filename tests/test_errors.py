@@ -20,6 +20,10 @@ class HttpError(Exception):
         self.code = code
 
 
+class ForeignError(OSError):
+    """As aiohttp raises it: the number, but not Python's own type for it."""
+
+
 def wrapped(error):
     outer = ValueError("cannot read")
     outer.__cause__ = error
@@ -35,6 +39,7 @@ def wrapped(error):
         socket.gaierror(-2, "Name or service not known"),
         OSError(errno.ESTALE, "Stale file handle"),
         OSError(errno.ENETUNREACH, "Network is unreachable"),
+        ForeignError(errno.ECONNREFUSED, "Connect call failed"),
         HttpError(503),
         HttpError(429),
         ValueError("UNAVAILABLE: busy"),

@@ -46,6 +46,11 @@ def attention_forward(
     shape = (OWN, settings.head_dim)
 
     def step(other: Positions, carry: Any) -> Any:
+        """One block of keys and values more, in the softmax that is kept up (Dao et al. 2022).
+
+        `carry`, all float32: the output so far [own, head_dim], not yet divided; the sum of its
+        weights [own]; the largest score [own], in powers of 2.
+        """
         output, total, previous = carry
         scores = _scores(settings, own, other)
         largest = jnp.maximum(previous, scores.max(axis=1))

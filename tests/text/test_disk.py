@@ -11,6 +11,7 @@ import zstandard
 from bertjax.errors import UserError
 from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import prepare
+from bertjax.text.prepare_state import discarded_on_user_error
 from tests.text.corpora import digests, made_up_documents, silent, small_settings
 
 
@@ -85,6 +86,15 @@ def test_a_disk_that_fills_up_is_told_in_one_line(corpus, tmp_path, monkeypatch)
     monkeypatch.setattr(prepare_module, "_tokenize", full)
     with pytest.raises(UserError, match="the disk is full"):
         prepare(small_settings(corpus, tmp_path / "data"), silent)
+
+
+@pytest.mark.parametrize(("number", "stays"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_the_work_so_far_stays_where_only_the_disk_is_at_fault(tmp_path, number, stays):
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(UserError), discarded_on_user_error(work):
+        raise UserError("cannot write the tokenizer") from OSError(number, "")
+    assert work.exists() is stays
 
 
 def test_a_run_that_goes_on_needs_no_disk_for_what_is_written_already(

@@ -245,8 +245,9 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_works(model_type):
         assert tokenizer.vocab_size == size
 
 
-def test_lines_of_any_length_are_learnt_from():
-    (line,) = (" ".join(TEXT * 30),)
+@pytest.mark.parametrize("space", [" ", ""], ids=["words", "one word"])
+def test_lines_of_any_length_are_learnt_from(space):
+    line = space.join(" ".join(TEXT * 30).split())
     assert len(line.encode()) > 1 << 16
     assert train_sentencepiece([line], 100, cased=False).vocab_size == 100
 
