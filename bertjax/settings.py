@@ -28,6 +28,7 @@ class ModelConfig:
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
     attention: Literal["auto", "plain", "fused"] = "auto"  # fused: the device's own kernel
+    epilogues: Literal["auto", "plain"] = "auto"  # of products; auto: kernels on a Hopper GPU
     remat: bool = False  # recompute each layer in the backward pass: less memory, a quarter slower
     labels: tuple[str, ...] = ()  # what the outputs of a classification or tagging head stand for
 

@@ -1,13 +1,12 @@
 """Multi-head self-attention (Vaswani et al. 2017, section 3.2), kept within each packed pair."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from bertjax.config import HOPPER_HEAD_DIMS, LONGEST_FUSED, ModelConfig
 from bertjax.errors import UserError
@@ -15,10 +14,7 @@ from bertjax.model.dropout import Dropout, bit_words
 from bertjax.model.layers import Dense, Keys, add_bias
 from bertjax.model.matmul import matmul, matmul_precision, product
 from bertjax.model.positions import MASKED, Selected
-from bertjax.model.sharding import TENSOR_AXIS
-
-# The starts of `device_kind` of the GPUs that the kernel is for: compute capability 9.0.
-_HOPPER = ("NVIDIA H100", "NVIDIA H20", "NVIDIA H800", "NVIDIA GH200")  # H20: also H200
+from bertjax.model.sharding import TENSOR_AXIS, device_of, mesh_of, on_each_device, row_axes
 
 
 def attend(
@@ -163,12 +159,12 @@ def _attend_on_tpu(
         fused_attention,
         head_dim=head_dim,
         rate=dropout.rate,
-        interpret=_device(query, query.dtype) != "tpu",
+        interpret=device_of(query, query.dtype) != "tpu",
     )
-    rows, heads = _row_axes(query), TENSOR_AXIS if TENSOR_AXIS in _mesh(query).auto_axes else None
+    rows, heads = row_axes(query), TENSOR_AXIS if TENSOR_AXIS in mesh_of(query).auto_axes else None
     whole, by_row = PartitionSpec(rows, None, heads), PartitionSpec(rows)
     by_word = (PartitionSpec(rows, heads), by_row) if words else ()
-    split = _on_each_device(attention, query, (whole, whole, whole, by_row, *by_word), whole)
+    split = on_each_device(attention, query, (whole, whole, whole, by_row, *by_word), whole)
     return split(query, key, value, pair_ids, *words)
 
 
@@ -181,56 +177,16 @@ def _attend_on_gpu(
     _, length, lanes = projections.shape
     words = _bit_words(dropout, site, lanes // (3 * head_dim), length)
     attention = functools.partial(fused_attention, head_dim=head_dim, rate=dropout.rate)
-    by_row = PartitionSpec(_row_axes(projections))
-    split = _on_each_device(attention, projections, (by_row,) * (2 + len(words)), by_row)
+    by_row = PartitionSpec(row_axes(projections))
+    split = on_each_device(attention, projections, (by_row,) * (2 + len(words)), by_row)
     return split(projections, pair_ids, *words)
 
 
-def _on_each_device(
-    attention: Callable[..., jax.Array], array: jax.Array, inputs: Any, outputs: Any
-) -> Callable[..., jax.Array]:
-    """`attention` of each device's own part, where the compiler would divide the work."""
-    mesh = _mesh(array)
-    if mesh.size == 1 or not mesh.auto_axes:  # one device, or its own part of the rows already
-        return attention
-    return jax.shard_map(
-        attention,
-        mesh=mesh,
-        in_specs=inputs,
-        out_specs=outputs,
-        axis_names=set(mesh.auto_axes),
-        check_vma=False,
-    )
-
-
-def _row_axes(array: jax.Array) -> tuple[str, ...]:
-    return tuple(name for name in _mesh(array).auto_axes if name != TENSOR_AXIS)
-
-
-def _mesh(array: jax.Array) -> AbstractMesh:
-    """The devices that an array's program is compiled for; empty where nothing says so."""
-    return jax.typeof(array).sharding.mesh
-
-
-def _device(array: jax.Array, dtype: jnp.dtype) -> str:
-    """As `attention_path` names it: the kind of the mesh's devices, which need not be attached.
-
-    Without a mesh it is that of this process's first one.
-    """
-    mesh = _mesh(array)
-    device = mesh.abstract_device or jax.devices()[0]
-    hopper = (
-        device.platform == "gpu"
-        and device.device_kind.startswith(_HOPPER)
-        and dtype == jnp.bfloat16
-        and mesh.shape.get(TENSOR_AXIS, 1) == 1
-        and jax.__version_info__ >= (0, 11)
-    )
-    return "hopper" if hopper else device.platform
-
-
 class SelfAttention(nnx.Module):
-    """Separate query, key and value projections, attention, and the output projection."""
+    """Separate query, key and value projections and attention.
+
+    The output projection is held here and applied by whoever adds its result to the residual.
+    """
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden = config.hidden_size
@@ -257,31 +213,28 @@ class SelfAttention(nnx.Module):
             asking: `hidden` itself, or its rows at the `selected` positions.
 
         Returns:
-            the output, shaped as `asking`, and the probabilities if they are needed.
+            the attended values, shaped as `asking`, and the probabilities if they are needed.
         """
         head_dim = hidden.shape[2] // self.num_heads
-        device = _device(hidden, self.query.dtype)
-        lanes = hidden.shape[2] // _mesh(hidden).shape.get(TENSOR_AXIS, 1)
+        device = device_of(hidden, self.query.dtype)
+        lanes = hidden.shape[2] // mesh_of(hidden).shape.get(TENSOR_AXIS, 1)
         path = attention_path(self.setting, device, hidden.shape[1], lanes, head_dim)
         if path == "fused" and not need_probabilities and selected is None:
             if device == "hopper":
                 projections = self._project(hidden)
-                attended = _attend_on_gpu(projections, pair_ids, dropout, site, head_dim)
-            else:
-                query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
-                attended = _attend_on_tpu(query, key, value, pair_ids, dropout, site, head_dim)
-            return self.output(attended), None
+                return _attend_on_gpu(projections, pair_ids, dropout, site, head_dim), None
+            parts = (self.query(hidden), self.key(hidden), self.value(hidden))
+            return _attend_on_tpu(*parts, pair_ids, dropout, site, head_dim), None
         query, key, value = (
             part(array).reshape(*array.shape[:2], self.num_heads, head_dim)
             for part, array in ((self.query, asking), (self.key, hidden), (self.value, hidden))
         )
         attended, probabilities = attend(query, key, value, pair_ids, dropout, site, selected)
-        return self.output(attended.reshape(asking.shape)), probabilities
+        return attended.reshape(asking.shape), probabilities
 
     def _project(self, hidden: jax.Array) -> jax.Array:
         """Queries, keys and values [batch, length, 3 * hidden] in one product."""
         parts = (self.query, self.key, self.value)
         kernel = jnp.concatenate([part.kernel[...] for part in parts], axis=1)
         bias = jnp.concatenate([part.bias[...] for part in parts])
-        dtype = self.query.dtype
-        return add_bias(matmul(hidden.astype(dtype), kernel), bias)
+        return add_bias(matmul(hidden.astype(self.query.dtype), kernel), bias)

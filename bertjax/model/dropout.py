@@ -69,18 +69,16 @@ def random_bits(
         selected: what the last axis but one holds; the bits are those that the positions have in
             a draw for all.
     """
-    if selected is None:
-        outer, inner = bit_words(key, site, row_ids, shape)
-    else:
-        whole = (*shape[:-2], selected.length, shape[-1])
-        outer, inner = bit_words(key, site, row_ids, whole)
-        lines = selected.positions.reshape(-1, *(1,) * (len(shape) - 2), shape[-2])
-        outer = jnp.take_along_axis(outer, lines, axis=-1)
+    outer, inner = bit_words(key, site, row_ids, shape, selected)
     return mix_words(outer[..., None], inner.reshape(-1, *(1,) * (len(shape) - 1), shape[-1]))
 
 
 def bit_words(
-    key: jax.Array, site: int, row_ids: jax.Array, shape: tuple[int, ...]
+    key: jax.Array,
+    site: int,
+    row_ids: jax.Array,
+    shape: tuple[int, ...],
+    selected: Selected | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The two words that an element's bits are mixed from; arguments as of `random_bits`.
 
@@ -92,12 +90,17 @@ def bit_words(
         uint32 [batch, *shape[:-1]], a word for each line along the last axis, and [batch,
         shape[-1]], a word for each place in a line.
     """
+    every = shape if selected is None else (*shape[:-2], selected.length, shape[-1])
     lines, places = _row_seeds(key, site, row_ids)
     lines = lines.reshape(-1, *(1,) * (len(shape) - 1))
-    outer = _mix(lines + _row_index(shape[:-1])[None])
+    outer = _mix(lines + _row_index(every[:-1])[None])
     inner = _mix(places[:, None] + _row_index(shape[-1:])[None])
     # Kept from being fused into what follows, where they would be computed for every element.
-    return lax.optimization_barrier((outer, inner))
+    outer, inner = lax.optimization_barrier((outer, inner))
+    if selected is not None:
+        at = selected.positions.reshape(-1, *(1,) * (len(shape) - 2), shape[-2])
+        outer = jnp.take_along_axis(outer, at, axis=-1)
+    return outer, inner
 
 
 def mix_words(outer: jax.Array, inner: jax.Array) -> jax.Array:

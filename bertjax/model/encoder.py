@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bertjax.config import ModelConfig
-from bertjax.model.activations import ACTIVATIONS
 from bertjax.model.attention import SelfAttention
 from bertjax.model.dropout import Dropout
+from bertjax.model.epilogues import add_and_norm, project_and_activate
 from bertjax.model.layers import Dense, Keys, LayerNorm, table, vocab_rows
 from bertjax.model.positions import Selected, gather_positions
 
@@ -44,7 +44,7 @@ class EncoderLayer(nnx.Module):
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
-        self.activation = ACTIVATIONS[config.activation]
+        self.activation = config.activation
         self.attention_dropout = config.attention_dropout
         self.attention = SelfAttention(config, dtype, rngs)
         self.attention_norm = LayerNorm(config, rngs)
@@ -71,7 +71,17 @@ class EncoderLayer(nnx.Module):
         attended, probabilities = self.attention(
             asking, hidden, pair_ids, inside, first_site, need_probabilities, selected
         )
-        hidden = self.attention_norm(asking + dropout(attended, first_site + 1, selected))
-        inner = self.activation(self.intermediate(hidden))
-        output = dropout(self.output(inner), first_site + 2, selected)
-        return self.output_norm(hidden + output), probabilities
+        hidden = add_and_norm(
+            self.attention_norm,
+            asking,
+            self.attention.output,
+            attended,
+            dropout,
+            first_site + 1,
+            selected,
+        )
+        inner = project_and_activate(self.activation, self.intermediate, hidden)
+        hidden = add_and_norm(
+            self.output_norm, hidden, self.output, inner, dropout, first_site + 2, selected
+        )
+        return hidden, probabilities

@@ -59,7 +59,7 @@ class Dense(nnx.Module):
         dtype: jnp.dtype,
         rngs: Keys,
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.epilogue = dtype, config.epilogues
         kernel = nnx.with_partitioning(truncated_normal(config), axes)
         bias_axis = None if axes[1] == "embed" else axes[1]
         bias = nnx.with_partitioning(nnx.initializers.zeros, (bias_axis,))
@@ -68,7 +68,11 @@ class Dense(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """[..., inputs] to [..., outputs]."""
-        return add_bias(matmul(inputs.astype(self.dtype), self.kernel[...]), self.bias[...])
+        return add_bias(self.product(inputs), self.bias[...])
+
+    def product(self, inputs: jax.Array) -> jax.Array:
+        """The same without the bias."""
+        return matmul(inputs.astype(self.dtype), self.kernel[...])
 
 
 @jax.custom_vjp

@@ -101,6 +101,11 @@ def config_of(name: str, overrides: list[str]) -> Config:
     return config
 
 
+def device() -> str:
+    """Where PyTorch computes: on a GPU if there is one, as jax does where it can use it."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def in_one_line(main: Callable[[], None]) -> int:
     """Runs it; what the user got wrong is one line and status 2."""
     try:
@@ -132,12 +137,13 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
     own = with_model(config, bert.config)
     task = labelled_task(own, bert.tokenizer, train)
     dropout, in_attention = config.model.dropout, config.model.attention_dropout
-    network = transformers.BertForSequenceClassification.from_pretrained(
+    network: Any = transformers.BertForSequenceClassification.from_pretrained(
         model,
         num_labels=len(task.labels),
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout if in_attention is None else in_attention,
     )
+    network.to(device())
     inputs, records = examples_of(task, train), list(task.read(dev, True, Counter()))
     steps = steps_of(config.train.epochs or 0, len(inputs), config.train.batch_size)
     rate = schedule(own, steps)
@@ -196,9 +202,9 @@ def batches(inputs: Sequence[Example], order: np.ndarray, size: int) -> Iterator
             arrays["input_ids"][row, :tokens] = example.token_ids
             arrays["token_type_ids"][row, :tokens] = example.segment_ids
             arrays["attention_mask"][row, :tokens] = 1
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        targets = [target for example in chosen for target in example.targets.values()]
-        yield batch | ({"labels": torch.from_numpy(np.array(targets))} if targets else {})
+        if targets := [target for example in chosen for target in example.targets.values()]:
+            arrays["labels"] = np.array(targets)
+        yield {name: torch.from_numpy(array).to(device()) for name, array in arrays.items()}
 
 
 def train_step(
@@ -227,7 +233,7 @@ def evaluate(network: Any, task: Task, records: list[Any], config: Config) -> fl
     with torch.inference_mode():
         for batch in batches(examples, order, config.train.batch_size):
             batch.pop("labels", None)
-            outputs.extend(network(**batch).logits.float().numpy())
+            outputs.extend(network(**batch).logits.float().cpu().numpy())
     name = "regression" if isinstance(config.task, Regression) else "classification"
     predictions: list[Any] = [None] * len(records)
     for number, output in zip(order, outputs, strict=True):

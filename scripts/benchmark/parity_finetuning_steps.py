@@ -33,6 +33,7 @@ from scripts.benchmark.parity_finetuning import (
     arguments,
     batches,
     config_of,
+    device,
     examples_of,
     in_one_line,
     schedule,
@@ -75,12 +76,13 @@ def theirs(config: Config, pretrained: Pretrained, model: str, train: Path) -> n
     init = task_objective(task, own, ordered, lambda _: {}).init
     params = complete_params(pretrained.weights, own, init, tokenizer.digest, print)
 
-    network = transformers.BertForSequenceClassification.from_pretrained(
+    network: Any = transformers.BertForSequenceClassification.from_pretrained(
         model,
         num_labels=len(task.labels),
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
+    network.to(device())
     _copy(params["classification_head"]["dense"], network.classifier)
     optimizer, rates = adamw(network, config), schedule(own, config.train.steps or 0)
     network.train()

@@ -14,9 +14,10 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, 
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
-from bertjax.model.attention import SelfAttention, _device, attend, attention_path
+from bertjax.model.attention import SelfAttention, attend, attention_path
 from bertjax.model.dropout import Dropout
 from bertjax.model.layers import Keys
+from bertjax.model.sharding import device_of
 
 HAS_KERNEL = jax.__version_info__ >= (0, 11)
 BATCH, HEADS = 2, 4
@@ -138,7 +139,7 @@ def test_the_kernel_is_for_hopper_bfloat16_and_whole_rows(where, dtype, device):
     found = []
 
     def program(array):
-        found.append(_device(array, jnp.dtype(dtype)))
+        found.append(device_of(array, jnp.dtype(dtype)))
         return array
 
     jax.eval_shape(program, jax.ShapeDtypeStruct((8,), jnp.float32, sharding=where))

@@ -1,0 +1,162 @@
+"""What follows a product: the plain path, and the GPU's kernels as far as they go without a GPU.
+
+On a Hopper GPU the kernels are compared by `scripts/benchmark/epilogue_parity.py --device gpu`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, PartitionSpec
+from scipy.stats import norm as normal_distribution
+
+from bertjax.config import ModelConfig
+from bertjax.model.dropout import Dropout
+from bertjax.model.encoder import EncoderLayer
+from bertjax.model.epilogues import add_and_norm, epilogue_path, project_and_activate
+from bertjax.model.layers import Dense, Keys, LayerNorm
+from bertjax.model.positions import Selected, gather_positions
+
+needs_kernels = pytest.mark.skipif(
+    jax.__version_info__ < (0, 11), reason="the kernels are for jax 0.11 and newer"
+)
+BATCH, LENGTH, HIDDEN = 8, 128, 256
+CONFIG = ModelConfig(num_layers=1, hidden_size=HIDDEN, num_heads=4, intermediate_size=512)
+
+
+def on(kind, **axes):
+    """A whole copy on each of some GPUs that are not attached."""
+    device = AbstractDevice(device_kind=kind, num_cores=None, platform="gpu")
+    axes = axes or {"data": 1}
+    auto = (AxisType.Auto,) * len(axes)
+    mesh = AbstractMesh(tuple(axes.values()), tuple(axes), auto, abstract_device=device)
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def layer_program(where, config=CONFIG, dtype="bfloat16", length=LENGTH):
+    """StableHLO of an encoder layer with dropout and its gradient, for these GPUs."""
+    with nnx.use_eager_sharding(False):
+        layer = EncoderLayer(config, jnp.dtype(dtype), Keys(jax.random.key(0)))
+    graph, params = nnx.split(layer)
+    by_row = NamedSharding(where.mesh, PartitionSpec(tuple(where.mesh.axis_names)))
+    hidden = jax.ShapeDtypeStruct((BATCH, length, HIDDEN), dtype, sharding=by_row)
+    ids = jax.ShapeDtypeStruct((BATCH, length), jnp.int32, sharding=by_row)
+
+    def run(hidden, pair_ids, row_ids):
+        dropout = Dropout(0.1, jnp.zeros(2, jnp.uint32), row_ids)
+
+        def apply(params, hidden):
+            return nnx.merge(graph, params)(hidden, pair_ids, dropout, 1)[0]
+
+        output, back = jax.vjp(apply, params, hidden)
+        return back(output)
+
+    with jax.sharding.use_abstract_mesh(where.mesh):
+        row_ids = jax.ShapeDtypeStruct((BATCH,), jnp.int32, sharding=by_row)
+        traced = jax.jit(run).trace(hidden, ids, row_ids)
+        return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def kernels(program):
+    """How often each of the kernels is called, by the arrays of its first result."""
+    calls = [line for line in program.splitlines() if "stablehlo.custom_call @mosaic_gpu" in line]
+    return [call.rpartition(" -> ")[2] for call in calls]
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [(on("NVIDIA H200"), 8), (on("NVIDIA H200", data=2, fsdp=2), 2)],
+    ids=["one GPU", "four GPUs"],
+)
+def test_each_gpu_runs_the_kernels_on_its_own_rows(where, rows):
+    program = layer_program(where)
+    normalised, inner = f"{rows}x{LENGTH}x{HIDDEN}xbf16", f"{rows}x{LENGTH}x512xbf16"
+    found = kernels(program)
+    assert sum(result.count(normalised) == 2 for result in found) == 2  # norm, each way
+    assert sum(inner in result for result in found) == 2  # GELU, each way
+    # Functions are shared by the two norms of a layer.
+    assert program.count("call @_forward") + program.count("call @_backward") == 2 * 2 + 2 * 1 + 2
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("kind", "dtype", "length"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "bfloat16", LENGTH),
+        ("NVIDIA H200", "float32", LENGTH),
+        ("NVIDIA H200", "bfloat16", 126),
+    ],
+    ids=["A100", "float32", "positions that four warps do not share"],
+)
+def test_elsewhere_the_compiler_has_them(kind, dtype, length):
+    assert not kernels(layer_program(on(kind), dtype=dtype, length=length))
+
+
+@pytest.mark.parametrize(
+    ("setting", "device", "positions", "outputs", "path"),
+    [
+        ("auto", "hopper", 128, 768, "fused"),
+        ("auto", "hopper", 20, 3072, "fused"),
+        ("plain", "hopper", 128, 768, "plain"),
+        ("auto", "gpu", 128, 768, "plain"),
+        ("auto", "tpu", 128, 768, "plain"),
+        ("auto", "cpu", 128, 768, "plain"),
+        ("auto", "hopper", 19, 768, "plain"),
+        ("auto", "hopper", 128, 312, "plain"),
+    ],
+)
+def test_the_kernels_are_for_hopper_and_whole_groups(setting, device, positions, outputs, path):
+    assert epilogue_path(setting, device, positions, outputs) == path
+
+
+def made(function, *shape):
+    with nnx.use_eager_sharding(False):
+        return function(*shape, CONFIG, *((jnp.float32,) if shape else ()), Keys(jax.random.key(1)))
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def test_selected_positions_lose_what_they_lose_among_all():
+    norm, projection = made(LayerNorm), made(Dense, 512, HIDDEN, (None, None))
+    residual, inner = normal(2, 16, HIDDEN), normal(2, 16, 512, seed=1)
+    dropout = Dropout(0.3, jax.random.key(2), jnp.arange(2))
+    every = add_and_norm(norm, residual, projection, inner, dropout, 4)
+    positions = jnp.array([[3, 0, 15], [7, 7, 1]])
+    selected = Selected(positions, 16)
+    some = [gather_positions(array, positions) for array in (residual, inner)]
+    found = add_and_norm(norm, some[0], projection, some[1], dropout, 4, selected)
+    assert jnp.abs(found - gather_positions(every, positions)).max() < 1e-5
+
+
+def test_the_activation_is_that_of_the_projection():
+    projection, inputs = made(Dense, HIDDEN, 512, (None, None)), normal(2, 4, HIDDEN)
+    projected = np.asarray(projection(inputs), np.float64)
+    found = project_and_activate("gelu", projection, inputs)
+    assert np.abs(found - projected * normal_distribution.cdf(projected)).max() < 1e-6
+    found = project_and_activate("relu", projection, inputs)
+    assert np.abs(found - np.maximum(projected, 0)).max() < 1e-6
+
+
+@needs_kernels
+def test_interpreted_the_kernels_are_as_near_as_bfloat16_allows():
+    from scripts.benchmark.epilogue_parity import SHAPES, errors
+
+    for name, (values, gradients, *plain) in errors(*SHAPES[0], interpret=True):
+        assert values < 2**-7 > gradients, name
+        assert values < 2 * plain[0], name
+        assert gradients < 2 * plain[1], name
+
+
+@needs_kernels
+def test_one_exponential_gives_the_normal_distribution():
+    from bertjax.model.biased_gelu_gpu import _normal_distribution
+
+    points = np.linspace(-12, 12, 20_001, dtype=np.float32)
+    distribution, exponential = _normal_distribution(jnp.asarray(points))
+    exact = points.astype(np.float64)
+    assert np.abs(distribution - normal_distribution.cdf(exact)).max() < 5e-7  # rounding included
+    assert np.abs(exponential - np.exp(-0.5 * exact * exact)).max() < 1e-6
