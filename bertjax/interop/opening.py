@@ -99,7 +99,8 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
 
     file = run / CONFIG_FILE
     experiment = from_json(file.read_bytes(), str(file))
-    model = dataclasses.replace(experiment.model, attention="auto")  # this machine's way
+    # In this machine's way, whatever trained it.
+    model = dataclasses.replace(experiment.model, attention="auto", epilogues="auto")
     experiment = dataclasses.replace(experiment, model=model)
     if not (run / "tokenizer").exists():
         raise UserError(f"{run} is not a complete run: its tokenizer folder is missing")

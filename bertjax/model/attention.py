@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 
 from bertjax.config import HOPPER_HEAD_DIMS, LONGEST_FUSED, ModelConfig
 from bertjax.errors import UserError
-from bertjax.model.dropout import Dropout, bit_words
+from bertjax.model.dropout import Dropout
 from bertjax.model.layers import Dense, Keys, add_bias
 from bertjax.model.matmul import matmul, matmul_precision, product
 from bertjax.model.positions import MASKED, Selected
@@ -132,15 +132,6 @@ def attention_path(setting: str, device: str, length: int, lanes: int, head_dim:
     return "fused" if fits and shortest <= length <= longest else "plain"
 
 
-def _bit_words(dropout: Dropout, site: int, heads: int, length: int) -> tuple[jax.Array, ...]:
-    """What a kernel draws its bits from; nothing without dropout."""
-    if not dropout.active:
-        return ()
-    assert dropout.key is not None
-    assert dropout.row_ids is not None, "dropout needs row_ids"
-    return bit_words(dropout.key, site, dropout.row_ids, (heads, length, length))
-
-
 def _attend_on_tpu(
     query: jax.Array,
     key: jax.Array,
@@ -154,7 +145,7 @@ def _attend_on_tpu(
     from bertjax.model.attention_tpu import fused_attention  # Pallas takes long to load
 
     _, length, hidden = query.shape
-    words = _bit_words(dropout, site, hidden // head_dim, length)
+    words = dropout.words(site, (hidden // head_dim, length, length))
     attention = functools.partial(
         fused_attention,
         head_dim=head_dim,
@@ -175,7 +166,7 @@ def _attend_on_gpu(
     from bertjax.model.attention_gpu import fused_attention
 
     _, length, lanes = projections.shape
-    words = _bit_words(dropout, site, lanes // (3 * head_dim), length)
+    words = dropout.words(site, (lanes // (3 * head_dim), length, length))
     attention = functools.partial(fused_attention, head_dim=head_dim, rate=dropout.rate)
     by_row = PartitionSpec(row_axes(projections))
     split = on_each_device(attention, projections, (by_row,) * (2 + len(words)), by_row)

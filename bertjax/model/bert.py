@@ -119,8 +119,9 @@ def forward(
 ) -> Encoded:
     """The encoder's hidden states.
 
-    Layers have reverse-mode gradients of their own, so `jax.grad` of it, also twice, and `vmap`
-    work, but `jax.jvp` and `jax.jacfwd` do not.
+    Layers have reverse-mode gradients of their own, so `jax.grad` of it and `vmap` work, but
+    `jax.jvp` and `jax.jacfwd` do not; `jax.grad` twice only without kernels, where `attention` and
+    `epilogues` are plain.
 
     Args:
         params: as from `init_params`.

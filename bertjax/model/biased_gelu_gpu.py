@@ -27,6 +27,7 @@ def fused_biased_gelu(product: jax.Array, bias: jax.Array, *, interpret: bool = 
         interpret: run it on a CPU, slowly.
     """
     assert product.dtype == jnp.bfloat16, product.dtype
+    assert bias.dtype == jnp.float32, bias.dtype
     width = next(width for width in _WIDTHS if product.shape[-1] % width == 0)
     return _fused(Columns(width, interpret), product, bias)
 

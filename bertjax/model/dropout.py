@@ -46,6 +46,16 @@ class Dropout:
         )
         return jnp.where(kept, inputs / (1.0 - self.rate), 0).astype(inputs.dtype)
 
+    def words(
+        self, site: int, shape: tuple[int, ...], selected: Selected | None = None
+    ) -> tuple[jax.Array, ...]:
+        """What a kernel draws a call's bits from, as of `bit_words`; nothing without dropout."""
+        if not self.active:
+            return ()
+        assert self.key is not None
+        assert self.row_ids is not None, "dropout needs row_ids"
+        return bit_words(self.key, site, self.row_ids, shape, selected)
+
     @property
     def active(self) -> bool:
         """Whether anything is dropped."""

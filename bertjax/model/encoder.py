@@ -44,7 +44,7 @@ class EncoderLayer(nnx.Module):
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: Keys) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
-        self.activation = config.activation
+        self.activation, self.epilogues = config.activation, config.epilogues
         self.attention_dropout = config.attention_dropout
         self.attention = SelfAttention(config, dtype, rngs)
         self.attention_norm = LayerNorm(config, rngs)
@@ -78,10 +78,18 @@ class EncoderLayer(nnx.Module):
             attended,
             dropout,
             first_site + 1,
+            self.epilogues,
             selected,
         )
-        inner = project_and_activate(self.activation, self.intermediate, hidden)
+        inner = project_and_activate(self.activation, self.intermediate, hidden, self.epilogues)
         hidden = add_and_norm(
-            self.output_norm, hidden, self.output, inner, dropout, first_site + 2, selected
+            self.output_norm,
+            hidden,
+            self.output,
+            inner,
+            dropout,
+            first_site + 2,
+            self.epilogues,
+            selected,
         )
         return hidden, probabilities

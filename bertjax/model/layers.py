@@ -59,7 +59,7 @@ class Dense(nnx.Module):
         dtype: jnp.dtype,
         rngs: Keys,
     ) -> None:
-        self.dtype, self.epilogue = dtype, config.epilogues
+        self.dtype = dtype
         kernel = nnx.with_partitioning(truncated_normal(config), axes)
         bias_axis = None if axes[1] == "embed" else axes[1]
         bias = nnx.with_partitioning(nnx.initializers.zeros, (bias_axis,))
@@ -108,11 +108,12 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """[..., hidden] to the same, in the same dtype."""
-        return _normalise(inputs, self.scale[...], self.bias[...], self.epsilon)
+        return normalise(inputs, self.scale[...], self.bias[...], self.epsilon)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+def normalise(inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    """Layer normalisation of [..., hidden] by scale and bias [hidden]."""
     return _normalise_forward(inputs, scale, bias, epsilon)[0]
 
 
@@ -147,7 +148,7 @@ def _normalise_backward(
     return (centred * inverse).astype(inputs.dtype), by_scale, by_bias
 
 
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 @jax.custom_vjp

@@ -15,7 +15,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 WARPS = 4  # of a block of threads: the positions that it has at a time
-_BLOCKS = (64, 32, 16, 8, 4)  # positions that a block of threads takes, one group after the other
+_LARGEST_BLOCK = 64  # positions that a block of threads takes, one group after the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _load(array: Any, layout: Any) -> Any:
 
 def block_of(positions: int) -> int:
     """How many of a row's positions, a multiple of 4, a block of threads takes."""
-    return next(block for block in _BLOCKS if positions % block == 0)
+    return next(block for block in range(_LARGEST_BLOCK, 0, -WARPS) if positions % block == 0)
 
 
 def each_group(positions: int, step: Callable[[Any, Any], Any], carry: Any) -> Any:
@@ -97,7 +97,8 @@ def run_kernel(
     The grid is (row, block, part): rows of the batch, blocks of positions, parts of the columns.
 
     Args:
-        operands: the first is [batch, positions, columns]; None for one that is left out.
+        operands: the first is [batch, positions, columns], a batch of at most 65,535 rows; None
+            for one that is left out.
         results: the shape and dtype of each.
     """
     given, tree = jax.tree.flatten(operands)

@@ -57,6 +57,7 @@ def fused_residual_norm(
         interpret: run it on a CPU, slowly.
     """
     assert residual.dtype == product.dtype == jnp.bfloat16, (residual.dtype, product.dtype)
+    assert product_bias.dtype == scale.dtype == bias.dtype == jnp.float32
     columns = Columns(residual.shape[-1], interpret)
     settings = _Settings(columns, 0.0 if outer is None else rate, epsilon)
     words = None if outer is None else _Words(outer, inner)
@@ -65,12 +66,12 @@ def fused_residual_norm(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _fused(settings: _Settings, *inputs: Any) -> jax.Array:
-    return _fused_forward(settings, *inputs)[0]
+    return _forward(settings, 1, *inputs)[0]
 
 
 def _fused_forward(settings: _Settings, *inputs: Any) -> tuple[jax.Array, Any]:
     *_, scale, _, words = inputs
-    normalised, total = _forward(settings, *inputs)
+    normalised, total = _forward(settings, 2, *inputs)
     return normalised, (total, scale, words)
 
 
@@ -84,9 +85,9 @@ _fused.defvjp(_fused_forward, _fused_backward)
 
 
 # Functions of their own in the program, so that a model's layers share what is made of them.
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(settings: _Settings, *operands: Any) -> Any:
-    results = [jax.ShapeDtypeStruct(operands[0].shape, jnp.bfloat16)] * 2
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _forward(settings: _Settings, wanted: int, *operands: Any) -> Any:
+    results = [jax.ShapeDtypeStruct(operands[0].shape, jnp.bfloat16)] * wanted
     kernel = functools.partial(_forward_kernel, settings)
     return run_kernel("residual_norm_forward", kernel, settings.columns, operands, results)
 
@@ -110,20 +111,22 @@ def _forward_kernel(
     bias: Any,
     words: _Words | None,
     normalised: Any,
-    total: Any,
+    total: Any = None,
 ) -> None:
-    """The layer norm, and the rounded sum that it is of."""
+    """The layer norm and, where a gradient will want it, the rounded sum that it is of."""
     columns = settings.columns
 
     def step(at: Any, _: Any) -> None:
         branch = columns.load(product.at[at]) + columns.load_line(product_bias)
         summed = columns.load(residual.at[at]) + _drop(settings, branch, words, at)
-        total[at] = rounded = summed.astype(jnp.bfloat16)
+        rounded = summed.astype(jnp.bfloat16)
+        if total is not None:
+            total[at] = rounded
         normal, _ = _normal(settings, rounded.astype(jnp.float32))
         result = normal * columns.load_line(scale) + columns.load_line(bias)
         normalised[at] = result.astype(jnp.bfloat16)
 
-    each_group(total.shape[1], step, None)
+    each_group(normalised.shape[1], step, None)
 
 
 def _backward_kernel(

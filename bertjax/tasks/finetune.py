@@ -89,7 +89,7 @@ def finetune(
     """Fine-tunes a checkpoint on a labelled file in the folder RUN, or goes on with the run there.
 
     Args:
-        config: has a `task`; of the model it says no more than dropout, remat and attention's path.
+        config: has a `task`; of the model it says no more than dropout, remat and kernels.
         pretrained: what to start from.
         train, dev: labelled files, or `tfds:` names.
         run: a local folder or `gs://`.

@@ -9,7 +9,7 @@ from bertjax.tasks.example_batches import steps_of
 from bertjax.tasks.task import Task
 
 # The rest is the checkpoint's.
-_MODEL_SETTINGS = ("dropout", "attention_dropout", "attention", "remat")
+_MODEL_SETTINGS = ("dropout", "attention_dropout", "attention", "epilogues", "remat")
 
 
 def with_model(config: Config, model: ModelConfig) -> Config:

@@ -28,6 +28,7 @@ FILE_NAME = "config.json"
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = (
     "model.attention:",
+    "model.epilogues:",
     "train.steps",
     "train.epochs",
     "train.log_every",
@@ -45,8 +46,8 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     Returns:
         The config to train with: its phases are spelled out as they are run, and those of a run
         that is continued stay what they are: another `train.steps` changes the last one alone.
-        And one line per setting that differs from the run's and may: steps, cadences, mesh, and how
-        attention is computed.
+        And one line per setting that differs from the run's and may: steps, cadences, mesh, and by
+        which kernels it is computed.
 
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.

@@ -20,14 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.model.biased_gelu_gpu import fused_biased_gelu
-from bertjax.model.dropout import Dropout, bit_words
-from bertjax.model.layers import _normalise, add_bias, gelu
+from bertjax.model.dropout import Dropout
+from bertjax.model.layers import add_bias, gelu, normalise
 from bertjax.model.residual_norm_gpu import fused_residual_norm
 from scripts.benchmark.attention_parity import largest_errors
 from scripts.benchmark.gpu import need_gpu
 
 BATCH, SITE, EPSILON = 2, 3, 1e-12
-SHAPES = ((64, 256), (12, 384))  # positions and columns
+SHAPES = ((64, 256), (12, 640))  # positions and columns
 GPU_SHAPES = ((128, 768), (512, 1024), (20, 384))
 
 
@@ -86,13 +86,11 @@ def _plain_norm(
     dropout: Dropout, residual: jax.Array, product: Any, product_bias: Any, scale: Any, bias: Any
 ) -> jax.Array:
     total = residual + dropout(add_bias(product, product_bias), SITE)
-    return _normalise(total, scale, bias, EPSILON)
+    return normalise(total, scale, bias, EPSILON)
 
 
 def _fused_norm(dropout: Dropout, interpret: bool, residual: jax.Array, *others: Any) -> jax.Array:
-    words: Any = ()
-    if dropout.key is not None and dropout.row_ids is not None and dropout.active:
-        words = bit_words(dropout.key, SITE, dropout.row_ids, residual.shape[1:])
+    words = dropout.words(SITE, residual.shape[1:])
     return fused_residual_norm(
         residual, *others, *words, rate=dropout.rate, epsilon=EPSILON, interpret=interpret
     )

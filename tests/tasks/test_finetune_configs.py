@@ -52,7 +52,8 @@ def test_the_columns_and_labels_are_those_of_the_data_set(file):
 
 
 @pytest.mark.parametrize("path", ["auto", "plain"])
-def test_how_attention_is_computed_is_said_by_the_config_and_not_by_the_checkpoint(path):
-    config = load_config("sst2", (f"--model.attention={path}",))
-    found = with_model(config, ModelConfig(num_layers=3, attention="fused")).model
-    assert (found.num_layers, found.attention) == (3, path)
+def test_by_which_kernels_is_said_by_the_config_and_not_by_the_checkpoint(path):
+    config = load_config("sst2", (f"--model.attention={path}", f"--model.epilogues={path}"))
+    trained = ModelConfig(num_layers=3, attention="fused", epilogues="plain")
+    found = with_model(config, trained).model
+    assert (found.num_layers, found.attention, found.epilogues) == (3, path, path)
