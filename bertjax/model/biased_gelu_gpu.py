@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from bertjax.model.positions_gpu import WARPS, Columns, block_of, each_group, run_kernel
+from bertjax.model.positions_gpu import WARPS, Columns, block_of, each_group, run_kernel, write
 
 _WIDTHS = (512, 384, 256, 128)  # of the columns that a block of threads takes
 
@@ -75,7 +75,7 @@ def _forward_kernel(columns: Columns, product: Any, bias: Any, activated: Any) -
     def step(at: Any, _: Any) -> None:
         inputs = columns.load(product.at[*at, part]) + columns.load_line(bias.at[part])
         distribution, _ = _normal_distribution(inputs)
-        activated[*at, part] = (inputs * distribution).astype(jnp.bfloat16)
+        write(activated.at[*at, part], (inputs * distribution).astype(jnp.bfloat16))
 
     each_group(product.shape[1], step, None)
 
@@ -91,11 +91,11 @@ def _backward_kernel(
         distribution, exponential = _normal_distribution(inputs)
         slope = distribution + inputs * exponential * (2 * math.pi) ** -0.5
         result = columns.load(gradient.at[*at, part]) * slope
-        by_product[*at, part] = result.astype(jnp.bfloat16)
+        write(by_product.at[*at, part], result.astype(jnp.bfloat16))
         return total + result
 
     total = each_group(product.shape[1], step, columns.zeros())
-    parts[lax.axis_index("row"), lax.axis_index("block"), :, part] = total
+    write(parts.at[lax.axis_index("row"), lax.axis_index("block"), :, part], total)
 
 
 def _part(columns: Columns) -> Any:

@@ -65,6 +65,14 @@ def _load(array: Any, layout: Any) -> Any:
     return load(array, layout=layout, optimized=False)
 
 
+def write(array: Any, value: jax.Array) -> None:
+    """Writes to a reference to as much. A thread's float32 may be 32 bytes, in two pieces."""
+    if hasattr(plgpu, "store"):  # jax 0.12, where an assignment allows 16
+        plgpu.store(array, value, optimized=False)  # pyright: ignore[reportAttributeAccessIssue]
+    else:
+        array[...] = value
+
+
 def block_of(positions: int) -> int:
     """How many of a row's positions, a multiple of 4, a block of threads takes."""
     return next(block for block in range(_LARGEST_BLOCK, 0, -WARPS) if positions % block == 0)

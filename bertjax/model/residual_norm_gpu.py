@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from bertjax.model.dropout import keep, mix_words
-from bertjax.model.positions_gpu import WARPS, Columns, block_of, each_group, run_kernel
+from bertjax.model.positions_gpu import WARPS, Columns, block_of, each_group, run_kernel, write
 
 _SUMS = ("product_bias", "scale", "bias")  # whose gradients are sums over positions
 
@@ -121,10 +121,10 @@ def _forward_kernel(
         summed = columns.load(residual.at[at]) + _drop(settings, branch, words, at)
         rounded = summed.astype(jnp.bfloat16)
         if total is not None:
-            total[at] = rounded
+            write(total.at[at], rounded)
         normal, _ = _normal(settings, rounded.astype(jnp.float32))
         result = normal * columns.load_line(scale) + columns.load_line(bias)
-        normalised[at] = result.astype(jnp.bfloat16)
+        write(normalised.at[at], result.astype(jnp.bfloat16))
 
     each_group(normalised.shape[1], step, None)
 
@@ -152,13 +152,13 @@ def _backward_kernel(
         by_total = (scaled - middle - normal * along) * inverse
         by_product = _drop(settings, by_total, words, at)
         for by_input, result in zip(by_inputs, (by_total, by_product), strict=False):
-            by_input[at] = result.astype(jnp.bfloat16)
+            write(by_input.at[at], result.astype(jnp.bfloat16))
         added = (by_product, given * normal, given)
         return tuple(sum_ + more for sum_, more in zip(sums, added, strict=True))
 
     sums = each_group(total.shape[1], step, (columns.zeros(),) * len(_SUMS))
     for number, part in enumerate(sums):
-        parts[lax.axis_index("row"), lax.axis_index("block"), number] = part
+        write(parts.at[lax.axis_index("row"), lax.axis_index("block"), number], part)
 
 
 def _mean(array: jax.Array) -> jax.Array:
