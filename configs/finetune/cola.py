@@ -7,8 +7,8 @@ The columns are `sentence` and `label`; `tfds:glue/cola@train` and `tfds:glue/co
 place of files. Scored by Matthews correlation, as GLUE does: always answering 1 gives 0.
 
 Measured with all-MiniLM-L6-v2 (6 layers of 384) and three seeds: 0.406 ± 0.028, with the paper's
-5e-5, batches of 32 and 3 epochs 0.296 (one seed). The recipe was chosen on rows held out of
-the training file.
+5e-5, batches of 32 and 3 epochs 0.296 (one seed). The recipe was chosen on rows held out of the
+training file.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

@@ -8,8 +8,8 @@ The columns are GLUE's, `sentence1`, `sentence2` and `score`. With `tfds:glue/st
 Spearman's correlation.
 
 Measured with all-MiniLM-L6-v2 (6 layers of 384) and three seeds: 0.860 ± 0.004, with the paper's
-5e-5, batches of 32 and 3 epochs 0.853 ± 0.006 (two seeds). The recipe was chosen on rows held out
-of the training file.
+5e-5, batches of 32 and 3 epochs 0.853 ± 0.004. The recipe was chosen on rows held out of the
+training file.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, Regression, TrainConfig
