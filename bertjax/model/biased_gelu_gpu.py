@@ -83,10 +83,11 @@ def _forward_kernel(columns: Columns, product: Any, bias: Any, activated: Any) -
 def _backward_kernel(
     columns: Columns, gradient: Any, product: Any, bias: Any, by_product: Any, parts: Any
 ) -> None:
-    """The gradient by the product, and its sums over each warp's positions."""
+    """The gradient by the product; each warp's sums, float32 [batch, blocks, warps, inner]."""
     part = _part(columns)
 
     def step(at: Any, total: Any) -> Any:
+        """One group of positions; `total` so far, float32 [warps, width]."""
         inputs = columns.load(product.at[*at, part]) + columns.load_line(bias.at[part])
         distribution, exponential = _normal_distribution(inputs)
         slope = distribution + inputs * exponential * (2 * math.pi) ** -0.5

@@ -1,6 +1,7 @@
 """The embeddings and one post-layer-norm encoder layer (Devlin et al. 2018, section 3)."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -71,25 +72,10 @@ class EncoderLayer(nnx.Module):
         attended, probabilities = self.attention(
             asking, hidden, pair_ids, inside, first_site, need_probabilities, selected
         )
-        hidden = add_and_norm(
-            self.attention_norm,
-            asking,
-            self.attention.output,
-            attended,
-            dropout,
-            first_site + 1,
-            self.epilogues,
-            selected,
+        finish = functools.partial(
+            add_and_norm, dropout=dropout, epilogues=self.epilogues, selected=selected
         )
+        site = first_site + 1
+        hidden = finish(self.attention_norm, asking, self.attention.output, attended, site=site)
         inner = project_and_activate(self.activation, self.intermediate, hidden, self.epilogues)
-        hidden = add_and_norm(
-            self.output_norm,
-            hidden,
-            self.output,
-            inner,
-            dropout,
-            first_site + 2,
-            self.epilogues,
-            selected,
-        )
-        return hidden, probabilities
+        return finish(self.output_norm, hidden, self.output, inner, site=site + 1), probabilities

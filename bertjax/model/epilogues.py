@@ -43,6 +43,7 @@ def add_and_norm(
     residual: jax.Array,
     projection: Dense,
     inner: jax.Array,
+    *,
     dropout: Dropout,
     site: int,
     epilogues: str,

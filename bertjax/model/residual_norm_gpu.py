@@ -66,12 +66,13 @@ def fused_residual_norm(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _fused(settings: _Settings, *inputs: Any) -> jax.Array:
-    return _forward(settings, 1, *inputs)[0]
+    """Of residual, product, product_bias, scale, bias and words, as `fused_residual_norm`."""
+    return _forward(settings, False, *inputs)[0]
 
 
 def _fused_forward(settings: _Settings, *inputs: Any) -> tuple[jax.Array, Any]:
     *_, scale, _, words = inputs
-    normalised, total = _forward(settings, 2, *inputs)
+    normalised, total = _forward(settings, True, *inputs)
     return normalised, (total, scale, words)
 
 
@@ -86,8 +87,8 @@ _fused.defvjp(_fused_forward, _fused_backward)
 
 # Functions of their own in the program, so that a model's layers share what is made of them.
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _forward(settings: _Settings, wanted: int, *operands: Any) -> Any:
-    results = [jax.ShapeDtypeStruct(operands[0].shape, jnp.bfloat16)] * wanted
+def _forward(settings: _Settings, keep_total: bool, *operands: Any) -> Any:
+    results = [jax.ShapeDtypeStruct(operands[0].shape, jnp.bfloat16)] * (1 + keep_total)
     kernel = functools.partial(_forward_kernel, settings)
     return run_kernel("residual_norm_forward", kernel, settings.columns, operands, results)
 
@@ -113,10 +114,11 @@ def _forward_kernel(
     normalised: Any,
     total: Any = None,
 ) -> None:
-    """The layer norm and, where a gradient will want it, the rounded sum that it is of."""
+    """The layer norm and, where a gradient will want it, the rounded sum, of the same shape."""
     columns = settings.columns
 
     def step(at: Any, _: Any) -> None:
+        """One group of positions, float32 [warps, hidden]."""
         branch = columns.load(product.at[at]) + columns.load_line(product_bias)
         summed = columns.load(residual.at[at]) + _drop(settings, branch, words, at)
         rounded = summed.astype(jnp.bfloat16)
@@ -139,12 +141,15 @@ def _backward_kernel(
 ) -> None:
     """The gradients by residual and, where that differs, product; `_SUMS` of each warp.
 
+    These are float32 [batch, blocks, 3, warps, hidden].
+
     With n the normalised sum, r the inverse deviation and s = gradient * scale, the gradient by
     the sum is r (s - mean(s) - n mean(s n)) (Ba et al. 2016, differentiated).
     """
     columns, (*by_inputs, parts) = settings.columns, results
 
     def step(at: Any, sums: Any) -> Any:
+        """One group of positions; `sums` so far, each float32 [warps, hidden]."""
         normal, inverse = _normal(settings, columns.load(total.at[at]))
         given = columns.load(gradient.at[at])
         scaled = given * columns.load_line(scale)

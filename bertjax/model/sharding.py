@@ -44,7 +44,8 @@ def on_each_device(
 
     Args:
         array: one of its inputs.
-        inputs, outputs: a PartitionSpec each.
+        inputs: a PartitionSpec for each of its inputs.
+        outputs: that of its result.
     """
     mesh = mesh_of(array)
     if mesh.size == 1 or not mesh.auto_axes:  # one device, or its own part of the rows already

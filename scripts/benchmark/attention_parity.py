@@ -24,7 +24,7 @@ import numpy as np
 from bertjax.config import HOPPER_HEAD_DIMS
 from bertjax.model.attention import attend
 from bertjax.model.attention_tpu import fused_attention
-from bertjax.model.dropout import Dropout, bit_words
+from bertjax.model.dropout import Dropout
 from scripts.benchmark.gpu import need_gpu
 
 BATCH, HEADS, SITE = 2, 4, 1
@@ -103,9 +103,7 @@ def plain(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropou
 def fused(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropout) -> jax.Array:
     """The kernel of the device; on a CPU a TPU's, interpreted."""
     _, length, hidden = query.shape
-    words: Any = ()
-    if dropout.key is not None and dropout.row_ids is not None and dropout.active:
-        words = bit_words(dropout.key, SITE, dropout.row_ids, (HEADS, length, length))
+    words = dropout.words(SITE, (HEADS, length, length))
     if jax.default_backend() == "gpu":
         from bertjax.model.attention_gpu import fused_attention as gpu_attention
 

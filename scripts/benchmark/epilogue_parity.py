@@ -12,6 +12,7 @@ plain path in bfloat16: what rounding alone does.
 import argparse
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,6 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     gpu = parser.parse_args().device == "gpu"
+    if jax.__version_info__ < (0, 11):
+        print(
+            f"the kernels need jax 0.11, so Python 3.12: this is {jax.__version__}", file=sys.stderr
+        )
+        sys.exit(2)
     if gpu:
         need_gpu()
     else:

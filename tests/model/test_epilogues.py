@@ -3,6 +3,7 @@
 On a Hopper GPU the kernels are compared by `scripts/benchmark/epilogue_parity.py --device gpu`.
 """
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -140,11 +141,22 @@ def test_selected_positions_lose_what_they_lose_among_all():
     norm, projection = made(LayerNorm), made(Dense, 512, HIDDEN, (None, None))
     residual, inner = normal(2, 16, HIDDEN), normal(2, 16, 512, seed=1)
     dropout = Dropout(0.3, jax.random.key(2), jnp.arange(2))
-    every = add_and_norm(norm, residual, projection, inner, dropout, 4, "auto")
+    every = add_and_norm(
+        norm, residual, projection, inner, dropout=dropout, site=4, epilogues="auto"
+    )
     positions = jnp.array([[3, 0, 15], [7, 7, 1]])
     selected = Selected(positions, 16)
     some = [gather_positions(array, positions) for array in (residual, inner)]
-    found = add_and_norm(norm, some[0], projection, some[1], dropout, 4, "auto", selected)
+    found = add_and_norm(
+        norm,
+        some[0],
+        projection,
+        some[1],
+        dropout=dropout,
+        site=4,
+        epilogues="auto",
+        selected=selected,
+    )
     assert jnp.abs(found - gather_positions(every, positions)).max() < 1e-5
 
 
@@ -177,3 +189,41 @@ def test_one_exponential_gives_the_normal_distribution():
     exact = points.astype(np.float64)
     assert np.abs(distribution - normal_distribution.cdf(exact)).max() < 5e-7  # rounding included
     assert np.abs(exponential - np.exp(-0.5 * exact * exact)).max() < 1e-6
+
+
+@needs_kernels
+@pytest.mark.parametrize("count", [None, 4], ids=["every position", "selected positions"])
+def test_the_model_hands_the_kernels_what_the_plain_path_computes_with(monkeypatch, count):
+    from bertjax.model import biased_gelu_gpu, epilogues, positions_gpu, residual_norm_gpu
+
+    assert epilogues._POSITIONS == positions_gpu.WARPS
+    for module, name in (
+        (biased_gelu_gpu, "fused_biased_gelu"),
+        (residual_norm_gpu, "fused_residual_norm"),
+    ):
+        interpreted = functools.partial(getattr(module, name), interpret=True)
+        monkeypatch.setattr(module, name, interpreted)
+    monkeypatch.setattr(epilogues, "device_of", lambda *_: "hopper")
+    with nnx.use_eager_sharding(False):
+        layer = EncoderLayer(CONFIG, jnp.dtype(jnp.bfloat16), Keys(jax.random.key(0)))
+    graph, params = nnx.split(layer)
+    leaves, tree = jax.tree.flatten(params)
+    noise = [0.1 * normal(*leaf.shape, seed=seed) for seed, leaf in enumerate(leaves)]
+    params = tree.unflatten([leaf + more for leaf, more in zip(leaves, noise, strict=True)])
+    hidden = normal(2, 8, HIDDEN).astype(jnp.bfloat16)
+    pair_ids, dropout = jnp.ones((2, 8), jnp.int32), Dropout(0.1, jax.random.key(3), jnp.arange(2))
+    selected = None if count is None else Selected(jnp.array([[1, 7, 0, 3], [2, 2, 5, 4]]), 8)
+
+    def run(setting):
+        def apply(params, hidden):
+            layer = nnx.merge(graph, params)
+            layer.epilogues = setting
+            return layer(hidden, pair_ids, dropout, 1, selected=selected)[0]
+
+        output, back = jax.vjp(apply, params, hidden)
+        return [output, *jax.tree.leaves(back(normal(*output.shape, seed=9).astype(output.dtype)))]
+
+    for found, expected in zip(run("auto"), run("plain"), strict=True):
+        difference = jnp.abs(found.astype(jnp.float32) - expected.astype(jnp.float32)).max()
+        # That of the keys' bias is 0 and what rounding makes of it.
+        assert difference < 0.03 * jnp.abs(expected.astype(jnp.float32)).max() + 0.1
