@@ -23,7 +23,7 @@ def attend(
     value: jax.Array,
     pair_ids: jax.Array,
     dropout: Dropout,
-    site: int,
+    site: int | jax.Array,
     selected: Selected | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Attention of each position to those with the same pair id; padding (0) sees padding.
@@ -138,7 +138,7 @@ def _attend_on_tpu(
     value: jax.Array,
     pair_ids: jax.Array,
     dropout: Dropout,
-    site: int,
+    site: int | jax.Array,
     head_dim: int,
 ) -> jax.Array:
     """What `attend` returns first, of [batch, length, hidden], computed on each device alone."""
@@ -160,7 +160,11 @@ def _attend_on_tpu(
 
 
 def _attend_on_gpu(
-    projections: jax.Array, pair_ids: jax.Array, dropout: Dropout, site: int, head_dim: int
+    projections: jax.Array,
+    pair_ids: jax.Array,
+    dropout: Dropout,
+    site: int | jax.Array,
+    head_dim: int,
 ) -> jax.Array:
     """The same of queries, keys and values in one array [batch, length, 3 * hidden]."""
     from bertjax.model.attention_gpu import fused_attention
@@ -194,7 +198,7 @@ class SelfAttention(nnx.Module):
         hidden: jax.Array,
         pair_ids: jax.Array,
         dropout: Dropout,
-        site: int,
+        site: int | jax.Array,
         need_probabilities: bool = False,
         selected: Selected | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:

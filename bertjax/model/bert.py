@@ -66,7 +66,7 @@ class Encoder(nnx.Module):
             first_site = 1 + number * SITES_PER_LAYER
             selected = last if number == len(self.layers) - 1 else None
             others = (pair_ids, dropout, first_site, attention, selected)
-            hidden, probabilities = _apply(layer, hidden, others, self.remat)
+            hidden, probabilities = _apply(layer, hidden, *others, remat=self.remat)
             hidden = split_rows(hidden)
             states.append(hidden)
             attentions.append(probabilities)
@@ -218,11 +218,28 @@ def model_flops(
     return 3.0 * batch * (config.num_layers * layer + mlm + nsp)
 
 
-def _apply(layer: EncoderLayer, hidden: jax.Array, others: tuple[Any, ...], remat: bool) -> Any:
+def _apply(layer: EncoderLayer, hidden: jax.Array, *others: Any, remat: bool) -> Any:
     """`layer(hidden, *others)`; with `remat` only its input is kept for the backward pass."""
     graph, state = nnx.split(layer)
-    run = lambda state, hidden: nnx.merge(graph, state)(hidden, *others)  # noqa: E731
-    return (jax.checkpoint(run) if remat else run)(*_gradients_together(state, hidden))
+    run = functools.partial(_run, graph)
+    run = jax.checkpoint(run, static_argnums=5) if remat else run
+    return run(*_gradients_together(state, hidden), *others)
+
+
+# Traced and lowered once for all the layers that are alike, which differ in weights and site alone;
+# the compiler puts it back in their places.
+@functools.partial(jax.jit, static_argnums=(0, 6))
+def _run(
+    graph: nnx.GraphDef[EncoderLayer],
+    state: Any,
+    hidden: jax.Array,
+    pair_ids: jax.Array,
+    dropout: Dropout,
+    first_site: Any,
+    attention: bool,
+    selected: Selected | None,
+) -> Any:
+    return nnx.merge(graph, state)(hidden, pair_ids, dropout, first_site, attention, selected)
 
 
 @jax.custom_vjp

@@ -17,6 +17,7 @@ from bertjax.model.positions import Selected
 _GOLDEN = np.uint32(0x9E3779B9)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Dropout:
     """Stateless dropout for one forward pass.
@@ -27,11 +28,13 @@ class Dropout:
         row_ids: int32 [batch], the row's number in the global batch.
     """
 
-    rate: float
+    rate: float = dataclasses.field(metadata={"static": True})
     key: jax.Array | None = None
     row_ids: jax.Array | None = None
 
-    def __call__(self, inputs: jax.Array, site: int, selected: Selected | None = None) -> jax.Array:
+    def __call__(
+        self, inputs: jax.Array, site: int | jax.Array, selected: Selected | None = None
+    ) -> jax.Array:
         """Drops elements of `inputs` [batch, ...]; `site` is the call's number in the model.
 
         Where the last axis but one holds `selected` positions alone, these lose what they would
@@ -47,7 +50,7 @@ class Dropout:
         return jnp.where(kept, inputs / (1.0 - self.rate), 0).astype(inputs.dtype)
 
     def words(
-        self, site: int, shape: tuple[int, ...], selected: Selected | None = None
+        self, site: int | jax.Array, shape: tuple[int, ...], selected: Selected | None = None
     ) -> tuple[jax.Array, ...]:
         """What a kernel draws a call's bits from, as of `bit_words`; nothing without dropout."""
         if not self.active:
@@ -64,7 +67,7 @@ class Dropout:
 
 def random_bits(
     key: jax.Array,
-    site: int,
+    site: int | jax.Array,
     row_ids: jax.Array,
     shape: tuple[int, ...],
     selected: Selected | None = None,
@@ -85,7 +88,7 @@ def random_bits(
 
 def bit_words(
     key: jax.Array,
-    site: int,
+    site: int | jax.Array,
     row_ids: jax.Array,
     shape: tuple[int, ...],
     selected: Selected | None = None,
@@ -126,12 +129,14 @@ def keep(bits: jax.Array, rate: float) -> jax.Array:
     return lax.bitcast_convert_type(bits, jnp.int32) >= np.int32(round(rate * 2**32) - 2**31)
 
 
-def _row_seeds(key: jax.Array, site: int, row_ids: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _row_seeds(
+    key: jax.Array, site: int | jax.Array, row_ids: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Two uint32 [batch] seeds per row: of the lines along the last axis, and of the places."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     words = (jax.random.key_data(key) if typed else key).astype(jnp.uint32)
     rows = row_ids.astype(jnp.uint32) * _GOLDEN
-    state, seeds = jnp.full_like(rows, np.uint32(site)), []
+    state, seeds = jnp.full_like(rows, site), []
     for number in range(2):
         for index in range(words.shape[-1]):
             state = _mix(state * _GOLDEN + words[..., index])

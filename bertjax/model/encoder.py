@@ -58,7 +58,7 @@ class EncoderLayer(nnx.Module):
         hidden: jax.Array,
         pair_ids: jax.Array,
         dropout: Dropout,
-        first_site: int,
+        first_site: int | jax.Array,
         need_probabilities: bool = False,
         selected: Selected | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:

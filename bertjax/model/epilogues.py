@@ -45,7 +45,7 @@ def add_and_norm(
     inner: jax.Array,
     *,
     dropout: Dropout,
-    site: int,
+    site: int | jax.Array,
     epilogues: str,
     selected: Selected | None = None,
 ) -> jax.Array:

@@ -1,6 +1,6 @@
 """Where things stand in packed rows, what may not be seen, and picking some positions out."""
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,13 @@ import jax.numpy as jnp
 MASKED = -1e30
 
 
-class Selected(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Selected:
     """Some of the positions of every row."""
 
     positions: jax.Array  # int32 [batch, count]
-    length: int  # of the rows that they are in
+    length: int = dataclasses.field(metadata={"static": True})  # of the rows that they are in
 
 
 def position_ids(pair_ids: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import pytest
 
 from bertjax.config import ModelConfig
 from bertjax.model import bert
+from bertjax.model.encoder import EncoderLayer
 from bertjax.model.positions import gather_positions
 from tests.model.conftest import CONFIG
 
@@ -98,6 +99,25 @@ def test_a_row_of_padding_is_finite_forward_and_backward(params, pairs):
     batch = {name: np.zeros_like(array) for name, array in pairs.packed.items()}
     value, gradients = jax.value_and_grad(lambda p: run(p, batch).hidden.sum())(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, gradients)))
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_layers_that_are_alike_are_traced_once(params, pairs, monkeypatch, remat):
+    calls, plain = [], EncoderLayer.__call__
+    monkeypatch.setattr(
+        EncoderLayer, "__call__", lambda self, *inputs: calls.append(1) or plain(self, *inputs)
+    )
+    deep = params | {"layers": {str(number): params["layers"]["0"] for number in range(5)}}
+    jax.clear_caches()
+
+    def total(params, config):
+        ids = (pairs.packed[name] for name in ("token_ids", "segment_ids", "pair_ids"))
+        options = {"dropout_key": jax.random.key(0), "row_ids": jnp.arange(2)}
+        return bert.forward(params, config, *ids, **options).hidden.sum()
+
+    config = dataclasses.replace(CONFIG, num_layers=5, remat=remat)
+    jax.make_jaxpr(jax.grad(total), static_argnums=1)(deep, config)
+    assert len(calls) == 1
 
 
 def test_recomputing_layers_changes_no_gradient(params, pairs):
