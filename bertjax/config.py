@@ -86,7 +86,8 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     Where the config has phases, overriding a field that they hold too (`data.length`,
     `train.batch_size`, `optimizer.learning_rate`, `optimizer.warmup_steps`) drops them: the run
     then has the one phase that these fields describe, of as many steps. An override of
-    `train.phases` replaces them, and the steps with them.
+    `train.phases` replaces them, and the steps with them. One of `train.steps` and `train.epochs`
+    replaces the other.
 
     Args:
         path: the file; a bare name such as `tiny` is looked up in `configs/` too. Arguments of
@@ -104,7 +105,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         config = _call_get_config(file, arguments)
     for text in overrides:
         config = apply_override(config, text)
-    return _settle_phases(config, {_override_name(text) for text in overrides})
+    return _settle_steps(config, {_override_name(text) for text in overrides})
 
 
 def apply_override(config: Config, text: str) -> Config:
@@ -119,12 +120,15 @@ def _override_name(text: str) -> str:
     return text.removeprefix("--").partition("=")[0].replace("-", "_")
 
 
-def _settle_phases(config: Config, overridden: set[str]) -> Config:
-    """What overrides of single fields mean for the phases; see `load_config`."""
+def _settle_steps(config: Config, overridden: set[str]) -> Config:
+    """What overrides of single fields mean for phases, steps and epochs; see `load_config`."""
     train = config.train
     if "optimizer.warmup_steps" in overridden and "optimizer.warmup_share" not in overridden:
         optimizer = dataclasses.replace(config.optimizer, warmup_share=None)
         config = dataclasses.replace(config, optimizer=optimizer)
+    for given, other in (("steps", "epochs"), ("epochs", "steps")):
+        if f"train.{given}" in overridden and f"train.{other}" not in overridden:
+            train = dataclasses.replace(train, **{other: None})
     if "train.phases" in overridden:
         if "train.steps" not in overridden and train.phases:
             train = dataclasses.replace(train, steps=None)

@@ -100,7 +100,8 @@ def _build_value(hint: Any, value: Any, origin: str) -> Any:
     elif isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
     else:
-        raise UserError(f"{origin}: expected {hint.__name__}, found {value!r}")
+        quoted = f'; write "{value}"' if hint is str and isinstance(value, int | float) else ""
+        raise UserError(f"{origin}: expected {hint.__name__}, found {value!r}{quoted}")
     if value not in allowed:
         raise UserError(f"{origin}: expected one of {', '.join(allowed)}, found {value!r}")
     return value

@@ -75,9 +75,17 @@ def main() -> int:
         starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
     source = starts["pretrained"].weights.source
     made = {"started_from": source, "seeds": parsed.seeds, "settings": overrides}
-    rows = earlier_rows(parsed.output, made)
-    refused = 0
-    for task in there:
+    try:
+        rows = earlier_rows(parsed.output, made)
+    except UserError as error:
+        print(f"tasks: {error}", file=sys.stderr)
+        return 2
+    wrong = wrong_settings(there, overrides)
+    for message in dict.fromkeys(wrong.values()):
+        names = ", ".join(task for task in wrong if wrong[task] == message)
+        print(f"{names}: {message}", file=sys.stderr)
+    refused = 2 if wrong else 0
+    for task in (task for task in there if task not in wrong):
         row: dict[str, Any] = {"task": task}
         try:
             for start, pretrained in starts.items():
@@ -94,11 +102,25 @@ def main() -> int:
 
 
 def earlier_rows(folder: Path, made: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The table's rows by task, if it was made in the same way."""
+    """The table's rows by task, if it was made in the same way; UserError for a damaged one."""
     file = folder / "table.json"
-    table = json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        table = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{file}: not a table of this script's ({error}); remove it") from error
     same = all(table.get(name) == value for name, value in made.items())
     return {row["task"]: row for row in table.get("tasks", ()) if same}
+
+
+def wrong_settings(tasks: Sequence[str], overrides: list[str]) -> dict[str, str]:
+    """What is wrong with the settings, by the task whose config does not take them."""
+    found = {}
+    for task in tasks:
+        try:
+            load_config(_CONFIGS.get(task, task), overrides)
+        except UserError as error:
+            found[task] = str(error)
+    return found
 
 
 def files_of(task: str, data: Path) -> list[Path]:

@@ -123,6 +123,7 @@ def test_phases_can_be_given_as_json_on_the_command_line():
         ("--data.packing=yes", "expected true or false"),
         ("model.num_layers=4", "write --section.field=value"),
         ("--train.phases=[1", "expected JSON"),
+        ("--model.labels=[0, 1]", 'labels: expected str, found 0; write "0"'),
     ],
 )
 def test_a_mistyped_override_is_refused_with_help(text, message):
@@ -316,6 +317,16 @@ def test_overriding_what_phases_say_themselves_makes_one_phase_of_the_plain_fiel
     two_phases, override, phase
 ):
     assert phases(load_config(two_phases, [override])) == (phase,)
+
+
+def test_steps_and_epochs_on_the_command_line_replace_each_other():
+    steps, epochs = "--train.steps=9", "--train.epochs=2"
+    train = load_config("sst2", [steps]).train
+    assert (train.steps, train.epochs) == (9, None)
+    train = load_config("tiny", [epochs]).train
+    assert (train.steps, train.epochs) == (None, 2)
+    train = load_config("sst2", [steps, epochs]).train
+    assert (train.steps, train.epochs) == (9, 2)  # which whoever trains refuses
 
 
 def test_other_overrides_leave_the_phases(two_phases):

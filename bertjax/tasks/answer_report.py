@@ -36,12 +36,17 @@ def answer_scores(
 ) -> dict[str, float]:
     """`exact_match` and `f1` in per cent, as the published scripts print them.
 
-    With `unanswerable` also `best_exact_match` and `best_f1`: with the threshold for no answer that
-    is best for these very questions.
+    With `unanswerable` also those of the questions that have an answer, `has_answer_...`, and of
+    those that have none, `no_answer_...`, where there are any, and `best_exact_match` and
+    `best_f1`: with the threshold for no answer that is best for these very questions.
     """
     scores = _scores(questions, (found["answer"] for found in predictions), settings)
     figures = {name: _percent(values) for name, values in scores.items()}
     if settings.unanswerable:
+        answered = np.array([bool(question.answers) for question in questions])
+        for kind, chosen in (("has_answer", answered), ("no_answer", ~answered)):
+            if chosen.any():
+                figures |= {f"{kind}_{m}": _percent(own[chosen]) for m, own in scores.items()}
         best = best_thresholds(questions, predictions, settings)
         figures |= {f"best_{name}": found.score for name, found in best.items()}
     return figures

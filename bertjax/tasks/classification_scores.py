@@ -49,11 +49,11 @@ def classification_details(
     """Tables for the report.
 
     Returns:
-        `classes`: for each label its rows, in the training file too if that is known, how often it
-        was predicted, and precision, recall and F1; `commonest_label`: the label that most records
-        have, and the accuracy of always answering it; `confusion`: `labels`, and `counts` with a
-        row for each true label and a column for each predicted one; `errors`: the most confident
-        mistakes.
+        `f1_is_that_of`, where there are two labels: the one; `classes`: for each label its rows, in
+        the training file too if that is known, how often it was predicted, and precision, recall
+        and F1; `commonest_label`: the label that most records have, and the accuracy of always
+        answering it; `confusion`: `labels`, and `counts` with a row for each true label and a
+        column for each predicted one; `errors`: the most confident mistakes.
     """
     from sklearn import metrics
 
@@ -71,7 +71,8 @@ def classification_details(
         )
     ]
     commonest, rows = Counter(true).most_common(1)[0]
-    return {
+    f1_label = {"f1_is_that_of": {"label": labels[1]}} if len(labels) == 2 else {}
+    return f1_label | {
         "classes": classes,
         "commonest_label": {"label": labels[commonest], "accuracy": rows / len(true)},
         "confusion": {"labels": list(labels), "counts": counts.tolist()},

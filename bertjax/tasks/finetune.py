@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from bertjax.tasks.finetune_config import with_model, with_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.report_table import report_markdown
-from bertjax.tasks.task import Task, tell_notes
+from bertjax.tasks.task import Notes, Task, tell_notes
 from bertjax.tasks.task_objective import task_objective
 from bertjax.tasks.training_file import check_labels_of_dev, check_targets
 from bertjax.train.checkpoint import Checkpoints, load_params
@@ -134,7 +133,7 @@ def write_report(run: epath.Path, report: dict[str, Any]) -> None:
 
 
 def _read(task: Task, file: Path) -> Labelled:
-    notes: Counter[str] = Counter()
+    notes = Notes()
     records = list(task.read(file, True, notes))
     if not records:
         raise UserError(f"{file}: nothing in it")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from bertjax.files import check_output, write_whole
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
-from bertjax.tasks.task import tell_notes
+from bertjax.tasks.task import Notes, tell_notes
 from bertjax.train.mesh import make_mesh, replicated
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class FileModel:
         Raises:
             UserError: it cannot be used.
         """
-        notes: Counter[str] = Counter()
+        notes = Notes()
         records = self._task.read(file, True, notes)
         found = predict_all(self._predictor(labelled=True), self._params, records)
         if not found.records:
@@ -64,7 +63,7 @@ class FileModel:
             UserError: the input cannot be used, or the output cannot be written.
         """
         check_output(file, output, "a.jsonl")
-        notes: Counter[str] = Counter()
+        notes = Notes()
         counts: list[int] = []
 
         def write(temporary: Path) -> None:

@@ -118,18 +118,20 @@ def _answers(entry: dict[str, Any], context: str, place: str, notes: Notes) -> t
         text = _value(answer, "text", str, here)
         if bare := text.strip():
             start = _value(answer, "answer_start", int, here) + text.index(bare)
-            span = _locate(context, bare, start, notes)
+            span = _locate(context, bare, start, here, notes)
             there = context[slice(*span)] if span else bare
             found.append(Answer(text if there == bare else there, span))
     return tuple(found)
 
 
-def _locate(context: str, text: str, start: int, notes: Notes) -> tuple[int, int] | None:
+def _locate(
+    context: str, text: str, start: int, place: str, notes: Notes
+) -> tuple[int, int] | None:
     """Where the text stands: at `start`, or as near to it as it can be found."""
     if start >= 0 and context.startswith(text, start):
         return start, start + len(text)
     spans = _occurrences(context, re.escape(text)) or _occurrences(context, _loosely(text))
-    notes[MOVED if spans else NOT_FOUND] += 1
+    notes.add(MOVED if spans else NOT_FOUND, place.rpartition(": ")[2])
     return min(spans, key=lambda span: abs(span[0] - start)) if spans else None
 
 

@@ -106,6 +106,10 @@ def _below_header(
     names = [name.strip() for name in header]
     if not names:
         raise UserError(f"{path}: empty; its first line names the columns")
+    if any("\r" in name for name in names):
+        raise UserError(
+            f"{path}: its lines end in a carriage return alone; let them end in a line feed"
+        )
     _check_columns(path, columns, names)
     places = {field: names.index(name) for field, name in columns.items()}
     for number, fields in rows:
@@ -115,7 +119,7 @@ def _below_header(
         if len(fields) != len(names):
             raise UserError(
                 f"{path}: row {number}: {_count(len(fields), 'field')}, but the header has "
-                f"{len(names)} ({', '.join(names)}); mend or remove it"
+                f"{len(names)} ({_listed(names)}); mend or remove it"
             )
         yield Row(number, {field: fields[place].strip() for field, place in places.items()})
 
@@ -139,6 +143,8 @@ def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _json_text(where: str, name: str, value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas writes whole numbers so where a column has gaps
     if isinstance(value, int | float):
         return json.dumps(value)
     if not isinstance(value, str):
@@ -185,8 +191,13 @@ def _check_columns(where: Path | str, columns: Columns, names: Sequence[str]) ->
             told = "no column" if count == 0 else f"{count} columns"
             raise UserError(
                 f"{where}: {told} {name!r}, which task.{field} names; "
-                f"there are {', '.join(names)[:200] or 'none'}"
+                f"there are {_listed(names) or 'none'}"
             )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for a message: on one line, and no more of them than one can take in."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names)[:200]
 
 
 def _count(number: int, what: str) -> str:

@@ -56,7 +56,8 @@ def read_sentences(
         path: plain text, or compressed as its suffix says.
         settings: the layout, and the column of the labels.
         labelled: whether labels are read; otherwise all columns but the first are ignored.
-        notes: counts labels that had to be repaired.
+        notes: counts labels that had to be repaired and, where labels are not read, rows of
+            several columns of which the last is none.
         known: the labels that there may be; empty: any.
 
     Raises:
@@ -69,11 +70,13 @@ def read_sentences(
         first, found = rows[0][0], True
         if settings.layout == "conll" and not labelled:
             width = _check_width(path, rows, width)
+            _note_further_columns(rows, notes)
         tokens = tuple(_token(path, row, settings) for row in rows)
         labels = tuple(_label(path, row, settings, known) for row in rows) if labelled else ()
         repaired = tuple(well_formed(labels))
         if strays := sum(a != b for a, b in zip(labels, repaired, strict=True)):
-            notes[REPAIRED] += strays
+            row = next(n for n, (a, b) in enumerate(zip(labels, repaired, strict=True)) if a != b)
+            notes.add(REPAIRED, f"line {rows[row][0]}", strays)
         yield Sentence(first, document, tokens, repaired)
     if not found:
         raise UserError(f"{path}: no sentences in it; give a file with a token on each line")
@@ -148,6 +151,13 @@ def _check_width(path: Path, rows: Sequence[_Row], width: int) -> int:
                 "is one word, and what follows it is not read"
             )
     return width
+
+
+def _note_further_columns(rows: Sequence[_Row], notes: Notes) -> None:
+    """Tells of columns that are not read, but where the last of them is a label."""
+    further = [number for number, columns in rows if len(columns) > 1]
+    if further and not all(_LABEL.fullmatch(columns[-1]) for _, columns in rows):
+        notes.add("rows whose further columns are not read", f"line {further[0]}", len(further))
 
 
 def _token(path: Path, row: _Row, settings: Tagging) -> str:

@@ -17,8 +17,23 @@ if TYPE_CHECKING:
 
 Logits = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
-Notes = Counter[str]
-"""How often what was repaired or left out on reading, by what it was, in words."""
+
+
+class Notes(Counter[str]):
+    """How often what was repaired or left out on reading, by what it was, in words.
+
+    Attributes:
+        first: where in the file the first of each is, in words.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, str] = {}
+
+    def add(self, what: str, place: str, times: int = 1) -> None:
+        """Counts `what`, found `times` times at `place`."""
+        self[what] += times
+        self.first.setdefault(what, place)
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,6 @@ class Task:
 
 
 def tell_notes(file: Path | str, notes: Notes) -> None:
-    """Says on standard error what was repaired or left out."""
+    """Says on standard error what was repaired or left out, and where the first of it is."""
     for what, count in notes.items():
-        print(f"bertjax: {file}: {count:,} {what}", file=sys.stderr)
+        print(f"bertjax: {file}: {count:,} {what}; first: {notes.first[what]}", file=sys.stderr)

@@ -113,12 +113,14 @@ def _encode(
     names = [name for name in ("text", "second") if name in rows[0].values]
     texts = [row.values[name] for row in rows for name in names]
     encoded = inputs.tokenizer.encode_batch(texts)
-    notes.update("rows with an empty text" for row in rows if "" in map(row.values.get, names))
-    for start in range(0, len(encoded), len(names)):
-        parts = encoded[start : start + len(names)]
+    for number, row in enumerate(rows):
+        parts = encoded[number * len(names) : (number + 1) * len(names)]
+        place = f"row {row.number}"
+        if "" in map(row.values.get, names):
+            notes.add("rows with an empty text", place)
         whole = sum(len(part) + 1 for part in parts) + 1
         if whole > inputs.length:
-            notes[f"rows cut to {inputs.length} tokens"] += 1
+            notes.add(f"rows cut to {inputs.length} tokens", place)
         yield _joined(parts, inputs)
 
 

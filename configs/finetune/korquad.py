@@ -8,6 +8,9 @@ a model that is sure of every right token reaches 98% exact match on dev; withou
 (SentencePiece) or 75% (WordPiece). It also cuts nouns that end like a particle: with the pieces of
 Korean Wikipedia 8 of 1,062 such answers became wrong by it, and 94 right. A model with fewer
 positions takes shorter windows: `--data.length=128`.
+
+Measured with `korean_four_layers` (4 layers of 256), one seed, `--data.length=128
+--optimizer.learning_rate=5e-4`: F1 of characters 0.195, from scratch 0.116.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, QuestionAnswering, TrainConfig

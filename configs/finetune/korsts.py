@@ -5,6 +5,9 @@ r"""KorSTS: how alike are two Korean sentences, from 0 to 5? (Ham et al. 2020).
 
 The columns are those of the published files. Scored by Spearman's correlation. The training
 sentences are machine translated, the others by hand.
+
+Learning rate and epochs are for a model of BERT-base's size. Measured with `korean_four_layers` (4
+layers of 256), one seed, `--optimizer.learning_rate=2e-4`: 0.565, from scratch 0.181.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, Regression, TrainConfig

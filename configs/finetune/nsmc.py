@@ -6,6 +6,11 @@ r"""NSMC: is a Korean film review positive (1) or negative (0)?
 
 The columns are those of the published `ratings_train.txt` and `ratings_test.txt`; train.tsv and
 dev.tsv are parts of the first, each with its header. Scored by accuracy.
+
+Learning rate and epochs are for a model of BERT-base's size. Measured with `korean_four_layers` (4
+layers of 256; Wikipedia, then unlabelled reviews), 2,000 labelled reviews and
+`--optimizer.learning_rate=3e-4`, three seeds: 0.784 ± 0.004, from scratch 0.745 ± 0.006 in six
+epochs; after Wikipedia alone 0.726 (one seed).
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

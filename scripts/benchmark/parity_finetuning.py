@@ -20,7 +20,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from bertjax.tasks.example_batches import steps_of
 from bertjax.tasks.finetune import finetune
 from bertjax.tasks.finetune_config import with_model
 from bertjax.tasks.labelled_task import labelled_task
-from bertjax.tasks.task import Task
+from bertjax.tasks.task import Notes, Task
 from bertjax.train.host_memory import keep_freed_memory
 from bertjax.train.optimizer import learning_rate
 
@@ -146,7 +145,7 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
         attention_probs_dropout_prob=dropout if in_attention is None else in_attention,
     )
     network.to(device())
-    inputs, records = examples_of(task, train), list(task.read(dev, True, Counter()))
+    inputs, records = examples_of(task, train), list(task.read(dev, True, Notes()))
     steps = steps_of(config.train.epochs or 0, len(inputs), config.train.batch_size)
     rate = schedule(own, steps)
     optimizer = adamw(network, config)
@@ -163,7 +162,7 @@ def theirs(config: Config, model: str, train: Path, dev: Path, seed: int) -> flo
 
 def examples_of(task: Task, file: Path) -> list[Example]:
     """One example for each of a labelled file's rows."""
-    return [task.examples(record)[0] for record in task.read(file, True, Counter())]
+    return [task.examples(record)[0] for record in task.read(file, True, Notes())]
 
 
 def with_seed(config: Config, seed: int) -> Config:

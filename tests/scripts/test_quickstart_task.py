@@ -1,12 +1,12 @@
 """The quickstart's labelled task: names of code, as authors of documentation marked them."""
 
 import json
-from collections import Counter
 
 import pytest
 
 from bertjax.config import Tagging
 from bertjax.tasks.tag_files import read_sentences
+from bertjax.tasks.task import Notes
 from scripts.quickstart_report import tell_names
 from scripts.quickstart_task import DEV, TRAIN, labelled_lines, main, marked
 
@@ -37,7 +37,7 @@ def test_the_files_are_those_of_a_tagging_task_and_share_no_sentence(tmp_path):
     main(tmp_path)
     found = {}
     for name, count in (("train", TRAIN), ("dev", DEV)):
-        sentences = list(read_sentences(tmp_path / f"{name}.conll", Tagging(), True, Counter()))
+        sentences = list(read_sentences(tmp_path / f"{name}.conll", Tagging(), True, Notes()))
         assert len(sentences) == count
         assert all({"B-name"} <= set(each.labels) <= {"O", "B-name"} for each in sentences)
         found[name] = {each.tokens for each in sentences}

@@ -1,19 +1,23 @@
-"""The runner of all tasks: what it is given wrongly, and what it has no data for."""
+"""The runner of all tasks: its table, what it is given wrongly, and what it has no data for."""
+
+import json
+import shutil
 
 import pytest
 
 from bertjax.config import load_config
+from bertjax.errors import UserError
 from scripts.tasks import earlier_rows, main, with_fitting_length, write_tables
 
 
-def refused(monkeypatch, capsys, init, data, output):
-    monkeypatch.setattr("sys.argv", ["tasks", "--init", init, "--data", data, "--output", output])
+def refused(monkeypatch, capsys, init, tasks, output):
+    monkeypatch.setattr("sys.argv", ["tasks", "--init", init, "--data", tasks, "--output", output])
     assert main() == 2
     return capsys.readouterr().err
 
 
 @pytest.fixture
-def data(tmp_path):
+def tasks(tmp_path):
     folder = tmp_path / "data" / "sst2"
     folder.mkdir(parents=True)
     for name in ("train.tsv", "dev.tsv"):
@@ -21,8 +25,13 @@ def data(tmp_path):
     return str(folder.parent)
 
 
-def test_a_checkpoint_that_is_not_there_is_told_in_one_line(monkeypatch, capsys, tmp_path, data):
-    message = refused(monkeypatch, capsys, "nowhere", data, str(tmp_path / "out"))
+@pytest.fixture
+def init(small_run):
+    return str(small_run / "run")
+
+
+def test_a_checkpoint_that_is_not_there_is_told_in_one_line(monkeypatch, capsys, tmp_path, tasks):
+    message = refused(monkeypatch, capsys, "nowhere", tasks, str(tmp_path / "out"))
     assert message == "tasks: no checkpoint at nowhere: no such folder\n"
 
 
@@ -39,6 +48,45 @@ def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
     assert earlier_rows(tmp_path, made) == {"sst2": row}
     assert earlier_rows(tmp_path, made | {"started_from": "another run"}) == {}
     assert earlier_rows(tmp_path, made | {"settings": ["--train.epochs=1"]}) == {}
+
+
+def test_a_damaged_table_is_told_in_one_line(tmp_path):
+    (tmp_path / "table.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"table\.json: not a table of this script's \(.*\); remove it"
+    ):
+        earlier_rows(tmp_path, {})
+
+
+@pytest.mark.slow
+def test_a_setting_that_no_task_has_is_told_once(monkeypatch, capsys, tmp_path, tasks, init):
+    command = ["tasks", "--init", init, "--data", tasks, "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", [*command, "--train.epoch=1"])
+    shutil.copytree(f"{tasks}/sst2", f"{tasks}/cola")
+    assert main() == 2
+    told = capsys.readouterr().err
+    assert told == "sst2, cola: unknown option --train.epoch; did you mean --train.epochs?\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", ["1", "2"])
+def test_every_task_is_trained_from_the_checkpoint_and_from_scratch(
+    monkeypatch, tmp_path, tasks, init, seeds
+):
+    output = tmp_path / "out"
+    command = ["tasks", "--init", init, "--data", tasks, "--output", str(output), "--seeds", seeds]
+    settings = ["--train.epochs=1", "--train.batch_size=8", "--data.length=32"]
+    monkeypatch.setattr("sys.argv", [*command, *settings])
+    assert main() == 0
+    table = json.loads((output / "table.json").read_text())
+    (row,) = table["tasks"]
+    assert row["task"] == "sst2"
+    for start in ("pretrained", "scratch"):
+        assert row[start]["metric"] == "accuracy"
+        assert row[start]["length"] == 32
+        assert 0.0 <= row[start]["figures"]["accuracy"] <= 1.0
+        assert ("mean" in row[start]) == (seeds == "2")
+    assert "| sst2 | accuracy |" in (output / "table.md").read_text()
 
 
 @pytest.mark.parametrize(("positions", "length"), [(128, 128), (512, 384)])

@@ -50,6 +50,9 @@ def test_unanswerable_questions_add_the_best_scores_and_their_thresholds():
     assert scores["exact_match"] == pytest.approx(40.0)
     assert scores["best_exact_match"] == pytest.approx(60.0)
     assert scores["best_f1"] > scores["f1"] == pytest.approx(100 * (2 + 2 / 3) / 5)
+    assert scores["has_answer_exact_match"] == 0.0
+    assert scores["has_answer_f1"] == pytest.approx(100 * (2 / 3) / 3)
+    assert scores["no_answer_exact_match"] == scores["no_answer_f1"] == 100.0
     table = answer_details(QUESTIONS, PREDICTIONS, SQUAD2)["null_thresholds"]
     assert [(row["metric"], row["null_threshold"]) for row in table] == [
         ("exact_match", 1.5),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import unicodedata
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from bertjax.config import QuestionAnswering, load_config
 from bertjax.tasks.context_windows import most_context, token_range, windows_of
 from bertjax.tasks.question_answering import question_answering_task
 from bertjax.tasks.squad_files import Answer, Question, read_questions
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece, train_wordpiece
 from tests.text.hard_cases import google_vocabulary, write_vocabulary
 
@@ -160,7 +159,7 @@ def test_a_particle_in_one_piece_with_its_word_is_left_out(context, expected):
 
 def ceiling(task, file):
     """The scores that a model reaches which is sure of every target, and how many questions."""
-    questions = list(task.read(file, True, Counter()))
+    questions = list(task.read(file, True, Notes()))
     predictions = [from_gold(task, question) for question in questions]
     return task.score(questions, predictions), len(questions)
 
@@ -172,7 +171,7 @@ def ceiling(task, file):
 def test_gold_answers_of_real_files_are_recovered(name, length):
     settings = load_config(CONFIGS / (name.removesuffix("_en") + ".py")).task
     train = TASKS / name / "train.json"
-    questions = read_questions(train, True, settings.unanswerable, Counter())
+    questions = read_questions(train, True, settings.unanswerable, Notes())
     lines = {question.context: None for question in questions}
     make = train_sentencepiece if name == "korquad" else train_wordpiece
     task = question_answering_task(settings, TextInputs(make(lines, 8000, cased=False), length, 2))

@@ -1,7 +1,6 @@
 """Classification: labels and weights, and the same numbers as Hugging Face in PyTorch."""
 
 import dataclasses
-from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from bertjax.data.examples import pack_examples, unpack
 from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.classification import HEADS, balanced_weights, classification_task
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, sentences
 
@@ -35,7 +34,7 @@ def make_task(train=None, **settings):
 
 
 def examples_of(task, file):
-    records = list(task.read(file, True, Counter()))
+    records = list(task.read(file, True, Notes()))
     return records, [task.examples(record)[0] for record in records]
 
 
@@ -193,4 +192,4 @@ def test_a_label_that_the_training_file_lacks_is_refused_in_another(tmp_path):
     task = make_task(table(tmp_path, ["no", "yes"]))
     dev = table(tmp_path, ["no", "never"], "dev.tsv")
     with pytest.raises(UserError, match=r"dev.tsv: row 3: unknown label 'never'; the labels are n"):
-        list(task.read(dev, True, Counter()))
+        list(task.read(dev, True, Notes()))

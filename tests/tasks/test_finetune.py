@@ -9,6 +9,7 @@ from bertjax.config import (
     Classification,
     DataConfig,
     MaskingConfig,
+    MeshConfig,
     ModelConfig,
     Regression,
 )
@@ -114,6 +115,14 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, files, tmp_path, monkeypatc
     report = finetune(config(), pretrained(), *map(str, files), tmp_path / "run")
     assert losses(tmp_path / "run") == losses(finished[0])
     assert report["figures"] == finished[1]["figures"]
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(2, 4, 1), MeshConfig(2, 2, 2)])
+def test_any_mesh_learns_the_same(finished, files, tmp_path, mesh):
+    settings = dataclasses.replace(config(), mesh=mesh)  # the finished run's has data=8
+    finetune(settings, pretrained(), *files, tmp_path / "run")
+    found, expected = losses(tmp_path / "run"), losses(finished[0])
+    np.testing.assert_allclose(found[:8], expected[:8], rtol=1e-3)
 
 
 def test_a_finished_run_is_reported_again_without_training(finished, files):

@@ -1,6 +1,5 @@
 """The configs of configs/finetune: what they say, and that they fit the data sets they name."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from bertjax.config import Classification, ModelConfig, Regression, load_config
 from bertjax.tasks.classification import classification_task
 from bertjax.tasks.finetune_config import with_model
 from bertjax.tasks.regression import regression_task
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from tests.tasks.small_bert import TOKENIZER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +42,7 @@ def test_the_columns_and_labels_are_those_of_the_data_set(file):
         assert isinstance(config.task, Regression)
         task = regression_task(config.task, inputs)
     for path in held_out:
-        records = list(task.read(path, True, Counter()))
+        records = list(task.read(path, True, Notes()))
         targets = np.array([record.target for record in records])
         if isinstance(config.task, Classification):
             assert set(targets) == set(range(len(task.labels)))

@@ -228,7 +228,11 @@ def test_gold_logits_of_a_task_give_its_answers_and_the_best_scores():
     # The second question's answer is in two windows of three: the third says that there is none.
     assert [found["answer"] for found in predictions] == expected
     assert task.score(LABELLED, predictions) == pytest.approx(
-        dict.fromkeys(("exact_match", "f1", "best_exact_match", "best_f1"), 100.0)
+        {
+            f"{part}{metric}": 100.0
+            for part in ("", "has_answer_", "no_answer_", "best_")
+            for metric in ("exact_match", "f1")
+        }
     )
 
 

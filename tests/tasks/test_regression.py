@@ -1,7 +1,6 @@
 """Regression: Hugging Face's numbers in PyTorch, and correlations by their definitions."""
 
 import dataclasses
-from collections import Counter
 
 import jax
 import numpy as np
@@ -13,7 +12,7 @@ from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.classification import HEADS
 from bertjax.tasks.regression import regression_details, regression_scores, regression_task
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from bertjax.tasks.text_records import TextRecord
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, sentences
@@ -32,7 +31,7 @@ def table(folder, scores=SCORES):
 
 
 def read(file):
-    return list(TASK.read(file, True, Counter()))
+    return list(TASK.read(file, True, Notes()))
 
 
 def outputs(params, batch):

@@ -1,13 +1,13 @@
 import gzip
 import json
 import unicodedata
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from bertjax.errors import UserError
 from bertjax.tasks.squad_files import MOVED, NOT_FOUND, Answer, read_questions
+from bertjax.tasks.task import Notes
 from tests.tasks.squad import answered, unanswered, write_squad
 
 CONTEXT = "Ada met Babbage. Ada wrote notes."
@@ -16,7 +16,7 @@ TASKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "tasks"
 
 def read(file, labelled=True, unanswerable=False):
     """The questions and what was noted."""
-    notes = Counter()
+    notes = Notes()
     return list(read_questions(file, labelled, unanswerable, notes)), notes
 
 
@@ -87,7 +87,7 @@ def test_spaces_around_an_answer_are_no_part_of_its_place(tmp_path):
 def test_an_answer_in_another_normal_form_or_spacing_is_the_contexts_own(tmp_path, context, answer):
     question = {"id": "1", "question": "?", "answers": [{"text": answer, "answer_start": 0}]}
     content = {"data": [{"paragraphs": [{"context": context, "qas": [question]}]}]}
-    file, notes = tmp_path / "a.json", Counter()
+    file, notes = tmp_path / "a.json", Notes()
     file.write_text(json.dumps(content))
     (read_back,) = read_questions(file, True, False, notes)
     ((text, span),) = read_back.answers
@@ -100,6 +100,7 @@ def test_an_answer_that_is_nowhere_is_kept_for_scoring_and_counted(tmp_path):
     answers, notes = only_answer(tmp_path, ("Lovelace", 0), ("Ada", 0))
     assert answers == (Answer("Lovelace", None), Answer("Ada", (0, 3)))
     assert notes == {NOT_FOUND: 1}
+    assert notes.first == {NOT_FOUND: "data[0].paragraphs[0].qas[0].answers[0]"}
 
 
 def test_questions_may_be_unanswerable_where_the_task_says_so(tmp_path):

@@ -1,13 +1,13 @@
 """Labelled files of words and of characters, and what is said about bad ones."""
 
 import gzip
-from collections import Counter
 
 import pytest
 
 from bertjax.errors import UserError
 from bertjax.task_settings import Tagging
 from bertjax.tasks.tag_files import REPAIRED, check_labels, labels_of, read_sentences
+from bertjax.tasks.task import Notes
 
 CONLL, KLUE = Tagging(), Tagging(layout="klue")
 PEOPLE = "Ada\tB-per\nLovelace\tI-per\nsat\tO\n\nThere\tO\n"
@@ -20,7 +20,7 @@ def write(folder, text, name="a.conll"):
 
 
 def read(file, settings=CONLL, labelled=True, notes=None, known=()):
-    notes = Counter() if notes is None else notes
+    notes = Notes() if notes is None else notes
     return list(read_sentences(file, settings, labelled, notes, known))
 
 
@@ -82,15 +82,26 @@ def test_characters_stand_one_to_a_line_and_a_space_is_one_of_them(tmp_path):
 
 
 def test_entities_that_begin_with_i_are_repaired_and_counted(tmp_path):
-    notes = Counter()
+    notes = Notes()
     text = "a\tI-x\nb\tI-x\nc\tI-y\n\nd\tI-y\ne\tO\nf\tI-x\n"
     found = read(write(tmp_path, text), notes=notes)
     assert [each.labels for each in found] == [("B-x", "I-x", "B-y"), ("B-y", "O", "B-x")]
     assert notes == {REPAIRED: 4}
+    assert notes.first == {REPAIRED: "line 1"}
+
+
+def test_columns_that_are_not_read_are_told_unless_the_last_is_a_label(tmp_path):
+    notes = Notes()
+    read(write(tmp_path, "a NN O\nb NN B-x\n"), labelled=False, notes=notes)
+    assert not notes
+    found = read(write(tmp_path, "a\tb\n\nthis is\ntext too\n"), labelled=False, notes=notes)
+    assert [each.tokens for each in found] == [("a",), ("this", "text")]
+    assert notes == {"rows whose further columns are not read": 3}
+    assert notes.first == {"rows whose further columns are not read": "line 1"}
 
 
 def test_nothing_is_noted_where_nothing_is_repaired(tmp_path):
-    notes = Counter()
+    notes = Notes()
     read(write(tmp_path, PEOPLE), notes=notes)
     assert not notes
 
@@ -124,7 +135,7 @@ def test_running_text_without_labels_is_refused(tmp_path):
 
 def test_sentences_are_read_as_they_are_asked_for(tmp_path):
     file = write(tmp_path, PEOPLE + "\nbad row\n")
-    sentences = read_sentences(file, CONLL, True, Counter())
+    sentences = read_sentences(file, CONLL, True, Notes())
     assert next(sentences).tokens == ("Ada", "Lovelace", "sat")
     assert next(sentences).tokens == ("There",)
     with pytest.raises(UserError, match="line 7"):

@@ -1,7 +1,5 @@
 """The tagging task from file to predictions; the model's part is in test_tagging_parity.py."""
 
-from collections import Counter
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from bertjax.config import Tagging
 from bertjax.data.examples import pack_examples, unpack
 from bertjax.errors import UserError
 from bertjax.tasks.tagging import tagging_loss, tagging_task
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from bertjax.text.wordpiece import WordPieceSettings, make_wordpiece
 from tests.tasks.small_bert import TOKENIZER, WORDS
 
@@ -47,7 +45,7 @@ def rows(words, labels):
 
 
 def read(task, file, labelled=True):
-    return list(task.read(file, labelled, Counter()))
+    return list(task.read(file, labelled, Notes()))
 
 
 def certain(task, examples):

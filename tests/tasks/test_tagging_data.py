@@ -1,6 +1,5 @@
 """WNUT-17 and KLUE-NER as published, where they are: nothing is lost between file and score."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from bertjax.config import Tagging
 from bertjax.tasks.tagging import tagging_task
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from bertjax.text.tokenizer import train_sentencepiece
 from tests.tasks.small_bert import TOKENIZER
 
@@ -26,7 +25,7 @@ FILES = {
 
 def solved(task, file):
     """The records of a file and what a model that knows every piece's label would predict."""
-    records, predictions, notes = [], [], Counter()
+    records, predictions, notes = [], [], Notes()
     for record in task.read(file, True, notes):
         examples = task.examples(record)
         one_hot = np.eye(len(task.labels))

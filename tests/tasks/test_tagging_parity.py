@@ -1,7 +1,6 @@
 """Tagging against Hugging Face's BertForTokenClassification in PyTorch, packed and not."""
 
 import dataclasses
-from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ from bertjax.config import Tagging
 from bertjax.data.examples import pack_examples, unpack
 from bertjax.model import bert
 from bertjax.tasks.tagging import tagging_task
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, WORDS
 
@@ -44,7 +43,7 @@ def examples(task, tmp_path_factory):
             for word, tag in random.integers(0, (len(WORDS), len(LABELS)), (length, 2)):
                 stream.write(f"{WORDS[word]}\t{LABELS[tag]}\n")
             stream.write("\n")
-    records = task.read(file, True, Counter())
+    records = task.read(file, True, Notes())
     return [example for record in records for example in task.examples(record)]
 
 

@@ -1,7 +1,5 @@
 """Rows of a table as inputs of the encoder: special tokens, segments, cutting, what is counted."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 
 from bertjax.config import Classification
 from bertjax.errors import UserError
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from bertjax.tasks.text_records import example_of, kept_tokens, read_records
 from tests.tasks.small_bert import TOKENIZER, WORDS
 
@@ -22,7 +20,7 @@ def read(folder, rows, settings=PAIR, length=12, num_segments=2, with_targets=Tr
     columns = [name for name in (settings.text, settings.second, settings.label) if name]
     file = folder / "table.tsv"
     file.write_text("".join("\t".join(row) + "\n" for row in [columns, *rows]))
-    notes = Counter()
+    notes = Notes()
     inputs = TextInputs(TOKENIZER, length, num_segments)
     records = read_records(file, with_targets, notes, settings, inputs, float)
     return list(records), dict(notes)
@@ -68,7 +66,7 @@ def test_an_empty_text_is_kept_and_counted(tmp_path):
 def test_without_targets_the_column_need_not_be_there(tmp_path):
     file = tmp_path / "input.tsv"
     file.write_text(f"first\tsecond\n{WORDS[0]}\t{WORDS[1]}\n")
-    records = read_records(file, False, Counter(), PAIR, TextInputs(TOKENIZER, 12, 2), float)
+    records = read_records(file, False, Notes(), PAIR, TextInputs(TOKENIZER, 12, 2), float)
     (record,) = records
     assert record.target is None
     assert example_of(record, "labels", np.int32).targets == {}

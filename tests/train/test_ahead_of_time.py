@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec, SingleDeviceSharding
+from jax.sharding import PartitionSpec
 
 from bertjax.cli import main
 from bertjax.config import MeshConfig, load_config
 from bertjax.errors import UserError
-from bertjax.model import bert
 from bertjax.train.ahead_of_time import plan_on
 from bertjax.train.collectives import in_two_stages, scatter_sum
 from bertjax.train.compiled_report import Listing
@@ -81,31 +80,6 @@ def test_a_slice_of_sixteen_chips_sums_a_part_at_a_time_in_two_stages_alone(two_
     part = 3072 * 768 * 4 * 15 // 16
     found = [(group.kind, group.bytes) for group in Listing(listing).collectives()]
     assert found == ([("reduce-scatter", part)] if two_stages else [("all-reduce", 2 * part)])
-
-
-@pytest.mark.slow
-def test_the_gradients_of_weights_do_not_wait_for_those_of_all_layers():
-    """Two layers on one chip take 390 MiB beside the weights, 428 if `bert.py` lets them wait."""
-    device = SingleDeviceSharding(find_slice("v5e:2x2").devices[0])
-    sizes = ("--model.num_layers=2", "--model.vocab_size=1024", "--model.dropout=0")
-    model = load_config("base", (*sizes, "--model.attention=plain")).model
-
-    def loss(params, ids):
-        encoded = bert.forward(params, model, ids, ids, ids, compute_dtype=jnp.bfloat16)
-        return jnp.sum(encoded.hidden.astype(jnp.float32) ** 2)
-
-    def step(params, ids):
-        found = jax.grad(loss)(params, ids)
-        return jax.tree.map(lambda weight, gradient: weight - 0.1 * gradient, params, found)
-
-    params = jax.eval_shape(lambda: bert.init_params(model, jax.random.key(0), ()))
-    params, ids = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-        (params, jax.ShapeDtypeStruct((64, 128), jnp.int32)),
-    )
-    memory = jax.jit(step, donate_argnums=0).lower(params, ids).compile().memory_analysis()
-    assert memory is not None
-    assert memory.temp_size_in_bytes < 410 * 2**20
 
 
 @pytest.mark.slow
