@@ -127,7 +127,8 @@ def _settle_steps(config: Config, overridden: set[str]) -> Config:
         optimizer = dataclasses.replace(config.optimizer, warmup_share=None)
         config = dataclasses.replace(config, optimizer=optimizer)
     for given, other in (("steps", "epochs"), ("epochs", "steps")):
-        if f"train.{given}" in overridden and f"train.{other}" not in overridden:
+        wanted = f"train.{given}" in overridden and getattr(train, given) is not None
+        if wanted and f"train.{other}" not in overridden:
             train = dataclasses.replace(train, **{other: None})
     if "train.phases" in overridden:
         if "train.steps" not in overridden and train.phases:

@@ -12,7 +12,7 @@ class Classification:
     text: str = "sentence"  # the column of the text
     second: str | None = None  # the column of the text that follows it
     label: str = "label"
-    labels: tuple[str, ...] = ()  # F1 is the second's; empty: the training file's, sorted
+    labels: tuple[str, ...] = ()  # in the outputs' order; empty: the file's, sorted
     class_weights: Literal["none", "balanced"] = "none"  # balanced: each class counts the same
     label_weights: tuple[float, ...] = ()  # in the loss; empty: as class_weights says
     metric: Literal["accuracy", "f1", "macro_f1", "matthews"] = "accuracy"  # picks the best step

@@ -100,7 +100,8 @@ def _build_value(hint: Any, value: Any, origin: str) -> Any:
     elif isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
     else:
-        quoted = f'; write "{value}"' if hint is str and isinstance(value, int | float) else ""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        quoted = f'; write "{value}"' if hint is str and number else ""
         raise UserError(f"{origin}: expected {hint.__name__}, found {value!r}{quoted}")
     if value not in allowed:
         raise UserError(f"{origin}: expected one of {', '.join(allowed)}, found {value!r}")

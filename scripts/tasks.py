@@ -106,10 +106,10 @@ def earlier_rows(folder: Path, made: dict[str, Any]) -> dict[str, dict[str, Any]
     file = folder / "table.json"
     try:
         table = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise UserError(f"{file}: not a table of this script's ({error}); remove it") from error
-    same = all(table.get(name) == value for name, value in made.items())
-    return {row["task"]: row for row in table.get("tasks", ()) if same}
+        same = all(table.get(name) == value for name, value in made.items())
+        return {row["task"]: row for row in table.get("tasks", ()) if same}
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise UserError(f"{file}: not a table that this script wrote; remove it") from error
 
 
 def wrong_settings(tasks: Sequence[str], overrides: list[str]) -> dict[str, str]:

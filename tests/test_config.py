@@ -325,6 +325,8 @@ def test_steps_and_epochs_on_the_command_line_replace_each_other():
     assert (train.steps, train.epochs) == (9, None)
     train = load_config("tiny", [epochs]).train
     assert (train.steps, train.epochs) == (None, 2)
+    train = load_config("tiny", ["--train.epochs=none"]).train
+    assert (train.steps, train.epochs) == (load_config("tiny").train.steps, None)
     train = load_config("sst2", [steps, epochs]).train
     assert (train.steps, train.epochs) == (9, 2)  # which whoever trains refuses
 

@@ -221,21 +221,23 @@ def model_flops(
 def _apply(layer: EncoderLayer, hidden: jax.Array, *others: Any, remat: bool) -> Any:
     """`layer(hidden, *others)`; with `remat` only its input is kept for the backward pass."""
     graph, state = nnx.split(layer)
-    run = functools.partial(_run, graph)
-    run = jax.checkpoint(run, static_argnums=5) if remat else run
+    run = functools.partial(_encoder_layer, graph)
+    if remat:
+        run = jax.checkpoint(run, static_argnums=5)  # `attention`, counted without the graph
     return run(*_gradients_together(state, hidden), *others)
 
 
 # Traced and lowered once for all the layers that are alike, which differ in weights and site alone;
-# the compiler puts it back in their places.
-@functools.partial(jax.jit, static_argnums=(0, 6))
-def _run(
+# the compiler puts it back in their places. Whoever replaces a function of the layer after that
+# calls `jax.clear_caches()`.
+@functools.partial(jax.jit, static_argnames=("graph", "attention"))
+def _encoder_layer(
     graph: nnx.GraphDef[EncoderLayer],
     state: Any,
     hidden: jax.Array,
     pair_ids: jax.Array,
     dropout: Dropout,
-    first_site: Any,
+    first_site: int | jax.Array,
     attention: bool,
     selected: Selected | None,
 ) -> Any:

@@ -46,12 +46,12 @@ class Labelled:
     Attributes:
         name: as the user gave it.
         records: the task's own, in the file's order.
-        notes: what was repaired or left out, and how often.
+        notes: what was repaired or left out.
     """
 
     name: str
     records: list[Any]
-    notes: dict[str, int]
+    notes: Notes
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _read(task: Task, file: Path) -> Labelled:
     if not records:
         raise UserError(f"{file}: nothing in it")
     tell_notes(file, notes)
-    return Labelled(str(file), records, dict(notes))
+    return Labelled(str(file), records, notes)
 
 
 def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
@@ -213,7 +213,8 @@ def _described(labelled: Labelled) -> dict[str, Any]:
     return {
         "file": Path(labelled.name).name,  # without the folders above it on this machine
         "records": len(labelled.records),
-        "notes": labelled.notes,
+        "notes": dict(labelled.notes.counts),
+        "first": labelled.notes.first,
     }
 
 

@@ -75,7 +75,7 @@ class FileModel:
             write_whole(output.resolve(), write)
         except OSError as error:
             raise UserError(f"{output}: cannot be written ({error.strerror})") from error
-        return {"records": counts[0], **notes}
+        return {"records": counts[0], **notes.counts}
 
     def _predictor(self, labelled: bool) -> Predictor:
         return Predictor(self._task, self._config, self._tokenizer.pad_id, labelled)

@@ -101,11 +101,11 @@ def _figures_table(report: Mapping[str, Any]) -> Table:
 def _notes_table(report: Mapping[str, Any]) -> Table:
     """What was repaired or left out of either file."""
     rows = [
-        (name, what, _cell(count))
+        (name, what, _cell(count), report[name].get("first", {}).get(what, "-"))
         for name in ("train", "dev")
         for what, count in report.get(name, {}).get("notes", {}).items()
     ]
-    return Table("repaired or left out", ("file", "what", "count"), rows)
+    return Table("repaired or left out", ("file", "what", "count", "first"), rows)
 
 
 def _rows_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -72,7 +72,8 @@ def read_questions(
         for number, entry in enumerate(_value(paragraph, "qas", list, place)):
             here, row = f"{place}.qas[{number}]", row + 1
             text, name = _value(entry, "question", str, here), _id(entry, here)
-            answers = _answers(entry, context, here, notes) if labelled else None
+            asked = f"question {row} ({name})"
+            answers = _answers(entry, context, here, asked, notes) if labelled else None
             if answers == () and not unanswerable:
                 raise UserError(
                     f"{here}: the question has no answer; "
@@ -108,7 +109,9 @@ def _parse(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({reason})") from error
 
 
-def _answers(entry: dict[str, Any], context: str, place: str, notes: Notes) -> tuple[Answer, ...]:
+def _answers(
+    entry: dict[str, Any], context: str, place: str, question: str, notes: Notes
+) -> tuple[Answer, ...]:
     """The question's answers with their places; none where it is marked impossible."""
     if "is_impossible" in entry and _value(entry, "is_impossible", bool, place):
         return ()
@@ -118,20 +121,20 @@ def _answers(entry: dict[str, Any], context: str, place: str, notes: Notes) -> t
         text = _value(answer, "text", str, here)
         if bare := text.strip():
             start = _value(answer, "answer_start", int, here) + text.index(bare)
-            span = _locate(context, bare, start, here, notes)
+            span = _locate(context, bare, start, question, notes)
             there = context[slice(*span)] if span else bare
             found.append(Answer(text if there == bare else there, span))
     return tuple(found)
 
 
 def _locate(
-    context: str, text: str, start: int, place: str, notes: Notes
+    context: str, text: str, start: int, question: str, notes: Notes
 ) -> tuple[int, int] | None:
     """Where the text stands: at `start`, or as near to it as it can be found."""
     if start >= 0 and context.startswith(text, start):
         return start, start + len(text)
     spans = _occurrences(context, re.escape(text)) or _occurrences(context, _loosely(text))
-    notes.add(MOVED if spans else NOT_FOUND, place.rpartition(": ")[2])
+    notes.add(MOVED if spans else NOT_FOUND, question)
     return min(spans, key=lambda span: abs(span[0] - start)) if spans else None
 
 

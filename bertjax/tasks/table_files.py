@@ -15,6 +15,7 @@ from bertjax.errors import UserError
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
 
 _MAX_LINE_BYTES = 16 << 20
+_CARRIAGE_RETURNS = "its lines end in a carriage return alone; let them end in a line feed"
 
 Columns = Mapping[str, str]
 """The name of each column to read, by the field of `config.task` that holds it."""
@@ -42,8 +43,9 @@ def read_table(path: Path, columns: Columns, labels: Sequence[str] = ()) -> Iter
         path: `.tsv` or `.txt`, `.csv`, `.jsonl`, each also `.gz`, `.xz` or `.zst`; or
             `tfds:NAME[@SPLIT]`, such as `tfds:glue/sst2@validation`.
         columns: which of them to read; others are left alone.
-        labels: for `tfds:`, whose classes have a name and a number: a class is given by its number
-            if that is among these and its name is not.
+        labels: those that there may be; empty: any. A class of a `tfds:` set, which has a name and
+            a number, is given by its number if that is among these and its name is not; a label
+            1.0 in JSON is 1 unless 1.0 is among them.
 
     Raises:
         UserError: the file cannot be read or holds no rows; a column is missing; a row has more or
@@ -67,7 +69,7 @@ def _rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[Row]:
         case ".csv":
             return _below_header(path, _csv_fields(path), columns)
         case ".jsonl":
-            return _json_rows(path, columns)
+            return _json_rows(path, columns, labels)
     raise UserError(
         f"{path}: its name does not say what it holds: expected .tsv, .csv or .jsonl (also with "
         ".gz, .xz or .zst), or tfds:NAME@SPLIT"
@@ -80,6 +82,8 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(_lines(path), start=1):
+        if number == 1 and "\r" in line.rstrip("\r"):
+            raise UserError(f"{path}: {_CARRIAGE_RETURNS}")
         yield number, line.split("\t") if line else []
 
 
@@ -91,7 +95,10 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
         for fields in reader:
             yield number, fields
             number = reader.line_num + 1
-    except csv.Error as error:  # an open quote ends at the library's limit of a field's size
+    except csv.Error as error:
+        if "new-line character" in str(error):
+            raise UserError(f"{path}: {_CARRIAGE_RETURNS}") from error
+        # An open quote ends at the library's limit of a field's size
         raise UserError(
             f"{path}: row {number}: {error}; a field with a comma, quote or line break stands in "
             'quotes, a quote in it is written ""'
@@ -106,10 +113,6 @@ def _below_header(
     names = [name.strip() for name in header]
     if not names:
         raise UserError(f"{path}: empty; its first line names the columns")
-    if any("\r" in name for name in names):
-        raise UserError(
-            f"{path}: its lines end in a carriage return alone; let them end in a line feed"
-        )
     _check_columns(path, columns, names)
     places = {field: names.index(name) for field, name in columns.items()}
     for number, fields in rows:
@@ -124,7 +127,7 @@ def _below_header(
         yield Row(number, {field: fields[place].strip() for field, place in places.items()})
 
 
-def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
+def _json_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[Row]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
@@ -139,12 +142,19 @@ def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected a JSON object with the columns as its fields")
         _check_columns(where, columns, list(row))
-        yield Row(number, {k: _json_text(where, name, row[name]) for k, name in columns.items()})
+        values = {field: _json_text(where, name, row[name]) for field, name in columns.items()}
+        if "label" in columns:
+            values["label"] = _whole(row[columns["label"]], values["label"], labels)
+        yield Row(number, values)
+
+
+def _whole(value: Any, text: str, labels: Sequence[str]) -> str:
+    """A label's text; 1.0, as pandas writes 1 where a column has gaps, is 1 unless 1.0 is one."""
+    whole = isinstance(value, float) and value.is_integer() and text not in labels
+    return str(int(value)) if whole else text
 
 
 def _json_text(where: str, name: str, value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # pandas writes whole numbers so where a column has gaps
     if isinstance(value, int | float):
         return json.dumps(value)
     if not isinstance(value, str):

@@ -57,7 +57,7 @@ def read_sentences(
         settings: the layout, and the column of the labels.
         labelled: whether labels are read; otherwise all columns but the first are ignored.
         notes: counts labels that had to be repaired and, where labels are not read, rows of
-            several columns of which the last is none.
+            several columns without a label in the column of labels.
         known: the labels that there may be; empty: any.
 
     Raises:
@@ -70,7 +70,7 @@ def read_sentences(
         first, found = rows[0][0], True
         if settings.layout == "conll" and not labelled:
             width = _check_width(path, rows, width)
-            _note_further_columns(rows, notes)
+            _note_further_columns(rows, settings, notes)
         tokens = tuple(_token(path, row, settings) for row in rows)
         labels = tuple(_label(path, row, settings, known) for row in rows) if labelled else ()
         repaired = tuple(well_formed(labels))
@@ -153,10 +153,12 @@ def _check_width(path: Path, rows: Sequence[_Row], width: int) -> int:
     return width
 
 
-def _note_further_columns(rows: Sequence[_Row], notes: Notes) -> None:
-    """Tells of columns that are not read, but where the last of them is a label."""
+def _note_further_columns(rows: Sequence[_Row], settings: Tagging, notes: Notes) -> None:
+    """Tells of columns beside the words, unless a label stands where the settings say."""
+    place = slice(settings.column, settings.column + 1 or None)
     further = [number for number, columns in rows if len(columns) > 1]
-    if further and not all(_LABEL.fullmatch(columns[-1]) for _, columns in rows):
+    labelled = all(any(map(_LABEL.fullmatch, columns[place])) for _, columns in rows)
+    if further and not labelled:
         notes.add("rows whose further columns are not read", f"line {further[0]}", len(further))
 
 

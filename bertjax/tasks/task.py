@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,21 @@ Logits = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 
 
-class Notes(Counter[str]):
-    """How often what was repaired or left out on reading, by what it was, in words.
+@dataclass
+class Notes:
+    """What was repaired or left out on reading.
 
     Attributes:
+        counts: how often, by what it was, in words.
         first: where in the file the first of each is, in words.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.first: dict[str, str] = {}
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
 
     def add(self, what: str, place: str, times: int = 1) -> None:
         """Counts `what`, found `times` times at `place`."""
-        self[what] += times
+        self.counts[what] += times
         self.first.setdefault(what, place)
 
 
@@ -103,5 +104,5 @@ class Task:
 
 def tell_notes(file: Path | str, notes: Notes) -> None:
     """Says on standard error what was repaired or left out, and where the first of it is."""
-    for what, count in notes.items():
+    for what, count in notes.counts.items():
         print(f"bertjax: {file}: {count:,} {what}; first: {notes.first[what]}", file=sys.stderr)

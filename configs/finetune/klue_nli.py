@@ -13,7 +13,7 @@ Scored by accuracy; the three labels are equally common.
 
 Learning rate and epochs are for a model of BERT-base's size. Measured with `korean_four_layers` (4
 layers of 256), one seed, `--optimizer.learning_rate=1e-4 --train.epochs=6`: 0.397, from scratch
-0.360; at 5e-5 it stayed at 0.333, the commonest label's share.
+0.360; at 5e-4 it stayed at 0.333, a label's share.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

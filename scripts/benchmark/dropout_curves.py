@@ -59,9 +59,10 @@ def main() -> None:
             if (name, seed) in done:
                 continue
             started = time.perf_counter()
-            jax.clear_caches()  # of layers that were traced with the other one's bits
+            jax.clear_caches()  # of layers that were traced with other bits
             with mock.patch.object(dropout, "random_bits", bits):
                 done[name, seed] = train(arguments, seed)
+            jax.clear_caches()
             seconds = time.perf_counter() - started
             print(f"seed {seed}, {name}: {seconds:.0f} s", file=sys.stderr, flush=True)
             write_results(arguments.results, done)

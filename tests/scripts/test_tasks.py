@@ -7,7 +7,7 @@ import pytest
 
 from bertjax.config import load_config
 from bertjax.errors import UserError
-from scripts.tasks import earlier_rows, main, with_fitting_length, write_tables
+from scripts.tasks import earlier_rows, main, with_fitting_length, write_tables, wrong_settings
 
 
 def refused(monkeypatch, capsys, init, tasks, output):
@@ -50,12 +50,17 @@ def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
     assert earlier_rows(tmp_path, made | {"settings": ["--train.epochs=1"]}) == {}
 
 
-def test_a_damaged_table_is_told_in_one_line(tmp_path):
-    (tmp_path / "table.json").write_text("{")
-    with pytest.raises(
-        UserError, match=r"table\.json: not a table of this script's \(.*\); remove it"
-    ):
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"tasks": [{}]}', '{"tasks": [1]}'])
+def test_a_damaged_table_is_told_in_one_line(tmp_path, text):
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(UserError, match=r"table\.json: not a table that this script wrote; remove"):
         earlier_rows(tmp_path, {})
+
+
+def test_a_setting_that_some_tasks_have_is_refused_for_the_others():
+    wrong = wrong_settings(["sst2", "stsb", "wnut17"], ["--task.class_weights=balanced"])
+    assert set(wrong) == {"stsb", "wnut17"}
+    assert "unknown option --task.class_weights" in wrong["stsb"]
 
 
 @pytest.mark.slow

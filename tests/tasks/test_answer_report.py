@@ -60,6 +60,12 @@ def test_unanswerable_questions_add_the_best_scores_and_their_thresholds():
     ]
 
 
+def test_questions_of_one_kind_have_no_figures_of_the_other():
+    scores = answer_scores(QUESTIONS[:1], PREDICTIONS[:1], SQUAD2)
+    assert "has_answer_f1" in scores
+    assert "no_answer_f1" not in scores
+
+
 def test_every_length_of_answer_has_a_row():
     questions = [
         question(1, "a b", "a"),

@@ -51,6 +51,17 @@ def test_the_second_label_is_the_positive_one():
     assert flipped["f1"] == pytest.approx(4 / 5)
 
 
+def test_the_report_says_whose_f1_is_among_the_figures():
+    true, found = records([0, 1]), predictions(SPAM, [0, 1])
+    details = classification_details(true, found, labels=SPAM, training_rows={})
+    assert details["f1_is_that_of"] == {"label": "spam"}
+    three = ("a", "b", "c")
+    found = predictions(three, [0, 1])
+    assert "f1_is_that_of" not in classification_details(
+        true, found, labels=three, training_rows={}
+    )
+
+
 def test_several_labels_have_no_f1_of_their_own():
     found = score([0, 1, 2, 2], [0, 1, 2, 1], ("a", "b", "c"))
     assert set(found) == {"accuracy", "macro_f1", "matthews"}

@@ -10,7 +10,12 @@ REPORT = {
     "task": "classification",
     "metric": "f1",
     "steps": 1327,
-    "train": {"file": "train.tsv", "records": 3488, "notes": {"rows cut to 128 tokens": 3}},
+    "train": {
+        "file": "train.tsv",
+        "records": 3488,
+        "notes": {"rows cut to 128 tokens": 3},
+        "first": {"rows cut to 128 tokens": "row 7"},
+    },
     "dev": {"file": "dev.tsv", "records": 905, "notes": {}},
     "figures": {"accuracy": 0.98765, "exact_match": 81.23456, "loss": None},
     "details": {
@@ -75,8 +80,8 @@ def test_a_table_without_rows_is_left_out():
 
 def test_what_was_repaired_is_told_with_its_file():
     assert block(report_text(REPORT), "repaired or left out") == [
-        "  file   what                    count",
-        "  train  rows cut to 128 tokens      3",
+        "  file   what                    count  first",
+        "  train  rows cut to 128 tokens      3  row 7",
     ]
     nothing = REPORT | {"train": REPORT["train"] | {"notes": {}}}
     assert "repaired" not in report_text(nothing)

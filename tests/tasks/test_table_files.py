@@ -58,9 +58,11 @@ def test_a_quoted_csv_field_holds_commas_quotes_and_line_breaks(tmp_path):
     assert [row.number for row in read_table(path, COLUMNS)] == [2, 3, 4, 5, 7]
 
 
-def test_a_whole_number_in_json_is_one_whether_it_has_a_point_or_not(tmp_path):
-    text = '{"sentence": 2.50, "label": 1.0}\n{"sentence": "1.0", "label": 1}\n'
-    assert values(written(tmp_path, "a.jsonl", text)) == [("2.5", "1"), ("1.0", "1")]
+def test_a_whole_label_in_json_is_one_whether_it_has_a_point_or_not(tmp_path):
+    text = '{"sentence": 2.0, "label": 1.0}\n{"sentence": "1.0", "label": 1}\n'
+    path = written(tmp_path, "a.jsonl", text)
+    assert values(path) == [("2.0", "1"), ("1.0", "1")]
+    assert [row.values["label"] for row in read_table(path, COLUMNS, ("1.0", "1"))] == ["1.0", "1"]
 
 
 def test_json_lines_take_numbers_and_truth_values_as_they_are_written(tmp_path):
@@ -138,6 +140,7 @@ def test_what_is_written_is_read_whatever_the_kind_of_file(tmp_path_factory, row
         ("a.csv", '"my\ntext",label\na,1\n', r"there are 'my\\ntext', label"),
         ("a.jsonl", '{"my\\ntext": 1, "label": 1}', r"there are 'my\\ntext', label"),
         ("a.tsv", "sentence\tlabel\ra\t1\rb\t0\r", "its lines end in a carriage return alone"),
+        ("a.csv", "sentence,label\ra,1\rb,0\r", "its lines end in a carriage return alone"),
         ("a.tsv", "sentence\tlabel\na\t1\nb\n", r"row 3: 1 field, but the header has 2 \(sentence"),
         ("a.csv", "sentence,label\na,b,1\n", "row 2: 3 fields, but the header has 2"),
         ("a.csv", 'sentence,label\na,1\n"b,1\nc,0\n', "row 3: unexpected end of data; a field"),

@@ -86,24 +86,25 @@ def test_entities_that_begin_with_i_are_repaired_and_counted(tmp_path):
     text = "a\tI-x\nb\tI-x\nc\tI-y\n\nd\tI-y\ne\tO\nf\tI-x\n"
     found = read(write(tmp_path, text), notes=notes)
     assert [each.labels for each in found] == [("B-x", "I-x", "B-y"), ("B-y", "O", "B-x")]
-    assert notes == {REPAIRED: 4}
+    assert notes.counts == {REPAIRED: 4}
     assert notes.first == {REPAIRED: "line 1"}
 
 
 def test_columns_that_are_not_read_are_told_unless_the_last_is_a_label(tmp_path):
     notes = Notes()
     read(write(tmp_path, "a NN O\nb NN B-x\n"), labelled=False, notes=notes)
-    assert not notes
+    read(write(tmp_path, "a O NN\nb B-x NN\n"), Tagging(column=1), labelled=False, notes=notes)
+    assert not notes.counts
     found = read(write(tmp_path, "a\tb\n\nthis is\ntext too\n"), labelled=False, notes=notes)
     assert [each.tokens for each in found] == [("a",), ("this", "text")]
-    assert notes == {"rows whose further columns are not read": 3}
+    assert notes.counts == {"rows whose further columns are not read": 3}
     assert notes.first == {"rows whose further columns are not read": "line 1"}
 
 
 def test_nothing_is_noted_where_nothing_is_repaired(tmp_path):
     notes = Notes()
     read(write(tmp_path, PEOPLE), notes=notes)
-    assert not notes
+    assert not notes.counts
 
 
 @pytest.mark.parametrize(

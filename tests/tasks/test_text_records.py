@@ -23,7 +23,7 @@ def read(folder, rows, settings=PAIR, length=12, num_segments=2, with_targets=Tr
     notes = Notes()
     inputs = TextInputs(TOKENIZER, length, num_segments)
     records = read_records(file, with_targets, notes, settings, inputs, float)
-    return list(records), dict(notes)
+    return list(records), notes
 
 
 def ids(*words):
@@ -35,7 +35,7 @@ def test_a_pair_is_two_segments_between_special_tokens(tmp_path):
     expected = [CLS, *ids(*WORDS[:2]), SEP, *ids(WORDS[2]), SEP]
     assert record.token_ids.tolist() == expected
     assert record.segment_ids.tolist() == [0, 0, 0, 0, 1, 1]
-    assert (record.row, record.target, notes) == (2, 3.0, {})
+    assert (record.row, record.target, notes) == (2, 3.0, Notes())
 
 
 def test_a_single_text_is_one_segment(tmp_path):
@@ -54,13 +54,15 @@ def test_the_longer_text_is_cut_at_its_end_and_rows_that_are_cut_are_counted(tmp
     rows = [(" ".join(WORDS[:20]), " ".join(WORDS[20:23]), "1"), (WORDS[0], WORDS[1], "1")]
     records, notes = read(tmp_path, rows)
     assert records[0].token_ids.tolist() == [CLS, *ids(*WORDS[:6]), SEP, *ids(*WORDS[20:23]), SEP]
-    assert notes == {"rows cut to 12 tokens": 1}
+    assert notes.counts == {"rows cut to 12 tokens": 1}
+    assert notes.first == {"rows cut to 12 tokens": "row 2"}
 
 
 def test_an_empty_text_is_kept_and_counted(tmp_path):
     records, notes = read(tmp_path, [("", WORDS[0], "1"), (WORDS[1], "", "0")])
     assert records[0].token_ids.tolist() == [CLS, SEP, *ids(WORDS[0]), SEP]
-    assert notes == {"rows with an empty text": 2}
+    assert notes.counts == {"rows with an empty text": 2}
+    assert notes.first == {"rows with an empty text": "row 2"}
 
 
 def test_without_targets_the_column_need_not_be_there(tmp_path):
