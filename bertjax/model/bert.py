@@ -65,8 +65,8 @@ class Encoder(nnx.Module):
         for number, layer in enumerate(self.layers):
             first_site = 1 + number * SITES_PER_LAYER
             selected = last if number == len(self.layers) - 1 else None
-            others = (pair_ids, dropout, first_site, attention, selected)
-            hidden, probabilities = _apply(layer, hidden, *others, remat=self.remat)
+            others = (pair_ids, dropout, first_site, selected)
+            hidden, probabilities = _apply(layer, hidden, others, attention, self.remat)
             hidden = split_rows(hidden)
             states.append(hidden)
             attentions.append(probabilities)
@@ -218,17 +218,17 @@ def model_flops(
     return 3.0 * batch * (config.num_layers * layer + mlm + nsp)
 
 
-def _apply(layer: EncoderLayer, hidden: jax.Array, *others: Any, remat: bool) -> Any:
-    """`layer(hidden, *others)`; with `remat` only its input is kept for the backward pass."""
+def _apply(
+    layer: EncoderLayer, hidden: jax.Array, others: tuple[Any, ...], attention: bool, remat: bool
+) -> tuple[jax.Array, jax.Array | None]:
+    """What the layer returns; with `remat` only its input is kept for the backward pass."""
     graph, state = nnx.split(layer)
-    run = functools.partial(_encoder_layer, graph)
-    if remat:
-        run = jax.checkpoint(run, static_argnums=5)  # `attention`, counted without the graph
-    return run(*_gradients_together(state, hidden), *others)
+    run = functools.partial(_encoder_layer, graph, attention=attention)
+    return (jax.checkpoint(run) if remat else run)(*_gradients_together(state, hidden), *others)
 
 
 # Traced and lowered once for all the layers that are alike, which differ in weights and site alone;
-# the compiler puts it back in their places. Whoever replaces a function of the layer after that
+# XLA puts it back in their places. Whoever replaces a function of the layer after that
 # calls `jax.clear_caches()`.
 @functools.partial(jax.jit, static_argnames=("graph", "attention"))
 def _encoder_layer(
@@ -238,9 +238,11 @@ def _encoder_layer(
     pair_ids: jax.Array,
     dropout: Dropout,
     first_site: int | jax.Array,
-    attention: bool,
     selected: Selected | None,
-) -> Any:
+    *,
+    attention: bool,
+) -> tuple[jax.Array, jax.Array | None]:
+    """What `EncoderLayer` returns of `hidden` [batch, length, hidden] with these weights."""
     return nnx.merge(graph, state)(hidden, pair_ids, dropout, first_site, attention, selected)
 
 

@@ -214,7 +214,7 @@ def _described(labelled: Labelled) -> dict[str, Any]:
         "file": Path(labelled.name).name,  # without the folders above it on this machine
         "records": len(labelled.records),
         "notes": dict(labelled.notes.counts),
-        "first": labelled.notes.first,
+        "first_places": labelled.notes.first,
     }
 
 

@@ -101,7 +101,7 @@ def _figures_table(report: Mapping[str, Any]) -> Table:
 def _notes_table(report: Mapping[str, Any]) -> Table:
     """What was repaired or left out of either file."""
     rows = [
-        (name, what, _cell(count), report[name].get("first", {}).get(what, "-"))
+        (name, what, _cell(count), report[name].get("first_places", {}).get(what, "-"))
         for name in ("train", "dev")
         for what, count in report.get(name, {}).get("notes", {}).items()
     ]

@@ -96,7 +96,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, fields
             number = reader.line_num + 1
     except csv.Error as error:
-        if "new-line character" in str(error):
+        if number == 1 and "new-line character" in str(error):
             raise UserError(f"{path}: {_CARRIAGE_RETURNS}") from error
         # An open quote ends at the library's limit of a field's size
         raise UserError(
@@ -135,6 +135,8 @@ def _json_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
+            if number == 1 and "\r" in line.strip():
+                raise UserError(f"{path}: {_CARRIAGE_RETURNS}") from error
             told = f"{error.msg} at character {error.pos + 1}"
             raise UserError(f"{where}: not valid JSON ({told}); mend or remove it") from error
         except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure
@@ -144,11 +146,11 @@ def _json_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[
         _check_columns(where, columns, list(row))
         values = {field: _json_text(where, name, row[name]) for field, name in columns.items()}
         if "label" in columns:
-            values["label"] = _whole(row[columns["label"]], values["label"], labels)
+            values["label"] = _label_text(row[columns["label"]], values["label"], labels)
         yield Row(number, values)
 
 
-def _whole(value: Any, text: str, labels: Sequence[str]) -> str:
+def _label_text(value: Any, text: str, labels: Sequence[str]) -> str:
     """A label's text; 1.0, as pandas writes 1 where a column has gaps, is 1 unless 1.0 is one."""
     whole = isinstance(value, float) and value.is_integer() and text not in labels
     return str(int(value)) if whole else text

@@ -57,7 +57,7 @@ def read_sentences(
         settings: the layout, and the column of the labels.
         labelled: whether labels are read; otherwise all columns but the first are ignored.
         notes: counts labels that had to be repaired and, where labels are not read, rows of
-            several columns without a label in the column of labels.
+            several columns in a sentence that has no labels in the column of labels.
         known: the labels that there may be; empty: any.
 
     Raises:
@@ -74,9 +74,9 @@ def read_sentences(
         tokens = tuple(_token(path, row, settings) for row in rows)
         labels = tuple(_label(path, row, settings, known) for row in rows) if labelled else ()
         repaired = tuple(well_formed(labels))
-        if strays := sum(a != b for a, b in zip(labels, repaired, strict=True)):
-            row = next(n for n, (a, b) in enumerate(zip(labels, repaired, strict=True)) if a != b)
-            notes.add(REPAIRED, f"line {rows[row][0]}", strays)
+        pairs = zip(rows, labels, repaired, strict=False)  # no labels where they are not read
+        if strays := [number for (number, _), old, new in pairs if old != new]:
+            notes.add(REPAIRED, f"line {strays[0]}", len(strays))
         yield Sentence(first, document, tokens, repaired)
     if not found:
         raise UserError(f"{path}: no sentences in it; give a file with a token on each line")

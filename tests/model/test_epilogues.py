@@ -5,6 +5,7 @@ On a Hopper GPU the kernels are compared by `scripts/benchmark/epilogue_parity.p
 
 import functools
 from dataclasses import replace
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -197,12 +198,14 @@ def test_the_model_hands_the_kernels_what_the_plain_path_computes_with(monkeypat
     from bertjax.model import biased_gelu_gpu, epilogues, positions_gpu, residual_norm_gpu
 
     assert epilogues._POSITIONS == positions_gpu.WARPS
+    kernels = []
     for module, name in (
         (biased_gelu_gpu, "fused_biased_gelu"),
         (residual_norm_gpu, "fused_residual_norm"),
     ):
         interpreted = functools.partial(getattr(module, name), interpret=True)
-        monkeypatch.setattr(module, name, interpreted)
+        kernels.append(mock.Mock(wraps=interpreted))
+        monkeypatch.setattr(module, name, kernels[-1])
     monkeypatch.setattr(epilogues, "device_of", lambda *_: "hopper")
     with nnx.use_eager_sharding(False):
         layer = EncoderLayer(CONFIG, jnp.dtype(jnp.bfloat16), Keys(jax.random.key(0)))
@@ -223,7 +226,11 @@ def test_the_model_hands_the_kernels_what_the_plain_path_computes_with(monkeypat
         output, back = jax.vjp(apply, params, hidden)
         return [output, *jax.tree.leaves(back(normal(*output.shape, seed=9).astype(output.dtype)))]
 
-    for found, expected in zip(run("auto"), run("plain"), strict=True):
+    plain = run("plain")
+    assert not any(kernel.called for kernel in kernels)
+    fused = run("auto")
+    assert all(kernel.called for kernel in kernels)
+    for found, expected in zip(fused, plain, strict=True):
         difference = jnp.abs(found.astype(jnp.float32) - expected.astype(jnp.float32)).max()
         # That of the keys' bias is 0 and what rounding makes of it.
         assert difference < 0.03 * jnp.abs(expected.astype(jnp.float32)).max() + 0.1

@@ -48,7 +48,7 @@ def test_the_report_is_written_and_says_what_was_trained_on_what(finished):
     run, report = finished
     assert report == json.loads((run / "report.json").read_text())
     assert (report["task"], report["metric"]) == ("classification", "accuracy")
-    assert report["train"] == {"file": "train.tsv", "records": 96, "notes": {}, "first": {}}
+    assert report["train"] == {"file": "train.tsv", "records": 96, "notes": {}, "first_places": {}}
     assert report["dev"]["records"] == report["figures"]["examples"] == 40
     assert report["started_from"] == "a small model"
 

@@ -14,7 +14,7 @@ REPORT = {
         "file": "train.tsv",
         "records": 3488,
         "notes": {"rows cut to 128 tokens": 3},
-        "first": {"rows cut to 128 tokens": "row 7"},
+        "first_places": {"rows cut to 128 tokens": "row 7"},
     },
     "dev": {"file": "dev.tsv", "records": 905, "notes": {}},
     "figures": {"accuracy": 0.98765, "exact_match": 81.23456, "loss": None},

@@ -141,6 +141,8 @@ def test_what_is_written_is_read_whatever_the_kind_of_file(tmp_path_factory, row
         ("a.jsonl", '{"my\\ntext": 1, "label": 1}', r"there are 'my\\ntext', label"),
         ("a.tsv", "sentence\tlabel\ra\t1\rb\t0\r", "its lines end in a carriage return alone"),
         ("a.csv", "sentence,label\ra,1\rb,0\r", "its lines end in a carriage return alone"),
+        ("a.csv", "sentence,label\na,1\nb\rc,0\n", "row 3: new-line character seen"),
+        ("a.jsonl", '{"sentence": "a", "label": 1}\r{}\r', "its lines end in a carriage return al"),
         ("a.tsv", "sentence\tlabel\na\t1\nb\n", r"row 3: 1 field, but the header has 2 \(sentence"),
         ("a.csv", "sentence,label\na,b,1\n", "row 2: 3 fields, but the header has 2"),
         ("a.csv", 'sentence,label\na,1\n"b,1\nc,0\n', "row 3: unexpected end of data; a field"),
