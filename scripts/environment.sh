@@ -57,7 +57,8 @@ prepare_environment() {
     extras=$(IFS=,; echo "$*")
     echo "Setting up .venv with Python $version (once; a few minutes)"
     make_virtual_environment
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    # Without the option a pip as old as Debian's builds seqeval by its setup.py alone, and fails.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
         --constraint "$constraints" --editable ".${extras:+[$extras]}"
     printf '%s\n' "$wanted" base "$@" > .venv/installed
 }
