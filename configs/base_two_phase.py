@@ -11,7 +11,8 @@ Here: TPU v5e, 4x4 (16 chips of 16 GiB), of which the second phase takes less th
 weights and the optimizer state of the first, and the learning rate decays over both. What differs
 from the publication: the text is yours (theirs: BooksCorpus and English Wikipedia, 3.3 billion
 words); short pairs share a row; pairs and masks are drawn anew every epoch; Adam has its bias
-correction, which google-research/bert leaves out. Gradients are clipped at 1 as in its
+correction, which google-research/bert leaves out; the rate falls from the end of the warmup (there
+from step 0, which is 1% less); GELU is exact (there by tanh). Gradients are clipped at 1 as in its
 optimization.py.
 """
 

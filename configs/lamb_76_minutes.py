@@ -12,11 +12,21 @@ them warmup), then 1,563 at 4e-3 (12.8%). 512 million rows, as their baseline of
 
 Here: TPU v5e, 16x16 (256 chips of 16 GiB), 16 microbatches, less than 9 GB a chip (`bertjax plan`),
 85 billion tokens. What differs from the publication: the text is yours; short pairs share a row;
-both stages decay linearly, as the paper says (NVIDIA: by the square root); the second keeps the
-optimizer's moments.
+each stage falls linearly, as the paper says (NVIDIA: by the square root), from the end of its
+warmup, which ends on the paper's line, the rate times 1 - step / steps; the second keeps the
+optimizer's moments; gradients are clipped at 1; biases and layer norms take the plain step (trust
+ratio 1).
 """
 
+from typing import Any
+
 from bertjax.config import Config, DataConfig, OptimizerConfig, Phase, TrainConfig, load_config
+
+
+def _stage(steps: int, rate: float, warmup_steps: int, **others: Any) -> Phase:
+    """A stage whose rate is `rate` times 1 - step / steps from the end of its warmup on."""
+    peak = rate * (1 - warmup_steps / steps)
+    return Phase(steps, learning_rate=peak, warmup_steps=warmup_steps, **others)
 
 
 def get_config() -> Config:
@@ -29,15 +39,8 @@ def get_config() -> Config:
             batch_size=65_536,
             accumulation=16,
             phases=(
-                Phase(7_038, length=128, batch_size=65_536, learning_rate=6e-3, warmup_steps=2_000),
-                Phase(
-                    1_563,
-                    length=512,
-                    batch_size=32_768,
-                    learning_rate=4e-3,
-                    warmup_steps=200,
-                    restart_schedule=True,
-                ),
+                _stage(7_038, 6e-3, 2_000, length=128, batch_size=65_536),
+                _stage(1_563, 4e-3, 200, length=512, batch_size=32_768, restart_schedule=True),
             ),
             log_every=10,
             evaluate_every=500,

@@ -8,7 +8,8 @@ all, AdamW at 5e-4, 6% warmup, beta2 0.98. More than 15% masked: Wettig et al. 2
 2202.08005; 40% for BERT-large), 30% in MosaicBERT. No next sentence: Liu et al. 2019 (RoBERTa),
 section 4.2. A rate that stays level until the last tenth of the steps, so that a run can be
 extended from any checkpoint before it: Hu et al. 2024 (MiniCPM, arXiv 2404.06395), section 4.
-Published for MosaicBERT-base: GLUE (dev) 79.6 after 1.13 hours on 8 A100.
+Published for MosaicBERT-base: GLUE (dev) 79.6 after 1.13 hours on 8 A100, an early point of its
+curve and not the end of such a run.
 
 Here: TPU v5e, 4x4 (16 chips of 16 GiB), 4 microbatches, less than 4 GB a chip (`bertjax plan`).
 What differs from MosaicBERT: the text is yours (theirs: C4); rows of 512, not 128; BERT's own

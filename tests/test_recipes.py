@@ -85,14 +85,21 @@ def test_nine_tenths_of_the_two_phases_are_short():
 def test_the_second_stage_of_lamb_warms_up_anew():
     config = load_config("lamb_76_minutes")
     rate = learning_rate(config)
-    assert rate(2_000) == pytest.approx(6e-3)
     assert rate(7_037) < 1e-5
     assert rate(7_038) == 0
-    assert rate(7_238) == pytest.approx(4e-3)
     assert rate(8_600) < 1e-5
     assert [phase.warmup_steps / phase.steps for phase in phases(config)] == pytest.approx(
         [0.2843, 0.128], rel=1e-3
     )
+
+
+@pytest.mark.parametrize("step", [2_000, 4_000, 7_000])
+def test_the_rate_of_lamb_is_the_papers_after_the_warmup(step):
+    """You et al. 2020, section 4: the rate times 1 - t / T."""
+    rate = learning_rate(load_config("lamb_76_minutes"))
+    assert rate(step) == pytest.approx(6e-3 * (1 - step / 7_038), rel=1e-5)
+    second = step // 5  # from 400 to 1,400
+    assert rate(7_038 + second) == pytest.approx(4e-3 * (1 - second / 1_563), rel=1e-5)
 
 
 def test_the_modern_recipe_keeps_its_rate_until_the_last_tenth():

@@ -69,7 +69,11 @@ def _warmed_up(phase: Phase, step: jax.Array) -> jax.Array:
 
 
 def _decay(optimizer: OptimizerConfig, step: jax.Array, warmup: int, last: int) -> jax.Array:
-    """What the schedule leaves of the rate: 1 after the first warmup, 0 after the last step."""
+    """What the schedule leaves of the rate: 1 after the first warmup, 0 after the last step.
+
+    As in Hugging Face's and optax's schedules; google-research/bert's optimization.py counts the
+    decay from step 0, so that a linear one is (last - warmup) / last of this.
+    """
     left = jnp.clip((last - step) / max(last - warmup, 1), 0.0, 1.0)
     match optimizer.schedule:
         case "linear":
