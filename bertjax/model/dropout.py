@@ -47,7 +47,9 @@ class Dropout:
         kept = keep(
             random_bits(self.key, site, self.row_ids, inputs.shape[1:], selected), self.rate
         )
-        return jnp.where(kept, inputs / (1.0 - self.rate), 0).astype(inputs.dtype)
+        # In float32: 0.9 in bfloat16 is 0.8984, and the mean would no longer be that of the inputs.
+        scaled = inputs.astype(jnp.float32) / (1.0 - self.rate)
+        return jnp.where(kept, scaled, 0).astype(inputs.dtype)
 
     def words(
         self, site: int | jax.Array, shape: tuple[int, ...], selected: Selected | None = None

@@ -180,8 +180,12 @@ def microbatches(rows: Rows, accumulation: int) -> Rows:
 
 
 def means(sums: Figures, counts: Figures) -> Figures:
-    """Every metric's mean; 0 where nothing was counted."""
-    return {name: sums[name] / jnp.maximum(counts[name], 1) for name in sums}
+    """Every metric's mean; 0 where nothing was counted. A count may be a sum of weights."""
+    some = {name: counts[name] > 0 for name in sums}
+    return {
+        name: jnp.where(some[name], sums[name] / jnp.where(some[name], counts[name], 1), 0)
+        for name in sums
+    }
 
 
 def total_loss(sums: Figures, counts: Figures) -> jax.Array:

@@ -60,7 +60,7 @@ def mlm_nsp_objective(
     validation: Sequence[Batch],
     compute_dtype: Any = None,
 ) -> Objective:
-    """The pretraining objective of BERT.
+    """The pretraining objective of BERT; without pairs the model has no head for them.
 
     Args:
         config: its `model.vocab_size` is set.
@@ -70,6 +70,7 @@ def mlm_nsp_objective(
         compute_dtype: None takes the config's, or float32 on a CPU and bfloat16 elsewhere.
     """
     dtype = jnp.dtype(compute_dtype or config.train.compute_dtype or default_compute_dtype())
+    heads = ("mlm_head",) if config.data.pairs == "none" else bert.PRETRAINING_HEADS
     loss = functools.partial(
         pretraining_loss, config=config.model, table=table, masking=config.masking, dtype=dtype
     )
@@ -77,11 +78,11 @@ def mlm_nsp_objective(
         evaluate_pretraining, config=config.model, table=table, batches=validation, dtype=dtype
     )
     return Objective(
-        init=functools.partial(bert.init_params, config.model),
+        init=functools.partial(bert.init_params, config.model, heads=heads),
         batch=batch,
         loss=loss,
         evaluate=evaluate,
-        axes=bert.logical_axes(config.model),
+        axes=bert.logical_axes(config.model, heads),
         criterion=sum_of_losses,
     )
 

@@ -47,6 +47,13 @@ def test_dropout_zeroes_its_rate_and_keeps_the_mean(rate):
     np.testing.assert_allclose(np.unique(out), [0, 1 / (1 - rate)], rtol=1e-6)
 
 
+def test_half_precision_is_scaled_in_single_and_rounded_once():
+    inputs = jax.random.normal(jax.random.key(1), (64, 200, 32), jnp.bfloat16)
+    dropout = Dropout(0.1, jax.random.key(0), ROWS)
+    wanted = dropout(inputs.astype(jnp.float32), site=3).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(dropout(inputs, site=3), wanted)
+
+
 def test_no_key_or_no_rate_means_no_dropout():
     inputs = jnp.ones((2, 3))
     assert Dropout(0.1)(inputs, site=0) is inputs

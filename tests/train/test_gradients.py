@@ -4,13 +4,14 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
 from bertjax.config import MeshConfig
 from bertjax.train import gradients as gradients_module
-from bertjax.train.gradients import gather_updated, gradients
+from bertjax.train.gradients import gather_updated, gradients, total_loss
 from bertjax.train.mesh import make_mesh, param_shardings, update_shardings
 from tests.train.test_step import losses, one_device_losses, run_steps
 from tests.train.toy import toy_config, toy_objective
@@ -76,6 +77,14 @@ def test_training_in_two_stages_gives_the_losses_of_one_device(name, monkeypatch
     config = dataclasses.replace(toy_config(), mesh=MESHES[name])
     found = losses(run_steps(toy_objective(), config, 20)[1])
     np.testing.assert_allclose(found, one_device_losses(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "mean"), [(0.05, 0.4), (4.0, 0.005), (0.0, 0.0)])
+def test_a_loss_is_divided_by_what_was_counted_were_it_weights_below_one(count, mean):
+    counts = {"own_loss": jnp.float32(count)}
+    loss = lambda total: total_loss({"own_loss": total}, counts)  # noqa: E731
+    found, gradient = jax.value_and_grad(loss)(jnp.float32(0.02))
+    np.testing.assert_allclose((found, gradient), (mean, mean / 0.02), rtol=1e-6)
 
 
 def test_an_axis_is_cut_over_fsdp_and_data_where_no_other_is_whole():

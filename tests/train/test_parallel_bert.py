@@ -10,6 +10,7 @@ import pytest
 from bertjax.config import Config, MeshConfig, ModelConfig, OptimizerConfig, TrainConfig
 from bertjax.train.masking import masking_table
 from bertjax.train.objective import mlm_nsp_objective
+from bertjax.train.program import make_program
 from tests.train.test_step import losses, run_steps
 
 VOCAB, LENGTH, ROWS = 200, 32, 16
@@ -74,3 +75,18 @@ def test_accumulation_over_four_equals_one_batch_as_large():
     config = dataclasses.replace(CONFIG, train=train)
     _, history = run_steps(bert_objective(config), config, 20, jax.devices()[:1])
     np.testing.assert_allclose(losses(history), one_device()[1], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_counting_before_accumulating_computes_no_forward_pass():
+    """The first pass over the microbatches wants the counts alone."""
+
+    def products(accumulation):
+        config = dataclasses.replace(
+            CONFIG, train=dataclasses.replace(CONFIG.train, accumulation=accumulation)
+        )
+        program = make_program(bert_objective(config), config, jax.devices()[:1])
+        lowered = program.step.lower(program.state, batch(0), jax.random.key(0))
+        return lowered.compile().as_text().count(" dot(")
+
+    assert products(4) == products(1) > 20
