@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bertjax.api import Bert
+    from bertjax.config import Config
     from bertjax.train.initial import InitialWeights
 
 from bertjax.errors import UserError
@@ -40,9 +41,7 @@ def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Writes RUN."""
-    from bertjax.config import load_config
-
-    config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
+    config = _load_config(parsed, overrides)  # a mistake is told before jax is imported
 
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
@@ -101,15 +100,29 @@ def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
 
 
 def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
-    """Prints a checkpoint's figures."""
-    from bertjax.files import require_local
+    """Prints a checkpoint's figures; with --report also writes what a report has besides."""
+    from bertjax.files import check_output, require_local
 
+    if parsed.report is not None:
+        if parsed.data is None:
+            raise UserError("--report is for a fine-tuned run and a labelled file: give --data")
+        check_output(Path(parsed.data), Path(parsed.report), "report.json")
     for option in ("data", "corpus"):  # told before the weights are read
         require_local(f"--{option}", getattr(parsed, option) or "")
     bert = _load(parsed, parsed.checkpoint)
-    figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
+    if parsed.report is None:
+        figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)
+        _tell_source(parsed.checkpoint, bert.source)
+        _print_figures(figures, parsed.json)
+        return
+    from bertjax.files import write_whole
+    from bertjax.tasks.report_table import report_text
+
+    report = bert.report(parsed.data)
+    text = f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
+    write_whole(Path(parsed.report), lambda file: file.write_text(text, "utf-8"))
     _tell_source(parsed.checkpoint, bert.source)
-    _print_figures(figures, parsed.json)
+    print(json.dumps(report) if parsed.json else report_text(report))
 
 
 def run_embed(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -153,10 +166,9 @@ def run_convert(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Prints a configuration's size and arithmetic, and what its step is on devices not there."""
-    from bertjax.config import load_config
     from bertjax.train.plan import plan, with_vocabulary
 
-    config = load_config(parsed.config, overrides)
+    config = _load_config(parsed, overrides)
     figures = plan(config)
     if parsed.topology is None:
         if parsed.largest_batch:
@@ -175,6 +187,20 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     if parsed.largest_batch:
         figures["largest_rows_per_chip"] = largest_batch(config, where)
     print(json.dumps(figures) if parsed.json else plan_text(figures))
+
+
+def _load_config(parsed: argparse.Namespace, overrides: list[str]) -> "Config":
+    """A config for pretraining; says so where overrides took the place of its phases."""
+    from bertjax.config import load_config
+
+    config = load_config(parsed.config, overrides)
+    if overrides and not config.train.phases and (own := load_config(parsed.config).train.phases):
+        print(
+            f"bertjax: {parsed.config}: one phase of {config.train.batch_size} rows of "
+            f"{config.data.length} in place of its {len(own)}, which --train.phases changes",
+            file=sys.stderr,
+        )
+    return config
 
 
 def _load(parsed: argparse.Namespace, checkpoint: str) -> "Bert":

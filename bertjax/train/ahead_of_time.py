@@ -43,25 +43,27 @@ class Compiled(NamedTuple):
 
 
 def plan_on(config: Config, where: Slice) -> dict[str, Any]:
-    """Compiles the step of the config's last phase for a slice.
+    """Compiles a training step for a slice: of several phases, that with the most positions.
 
     Args:
         config: for pretraining, its `model.vocab_size` set.
         where: from `find_slice`.
 
     Returns:
-        `topology`, `chips`, `devices`, `mesh`, `rows_per_chip`, `memory_per_chip` (bytes), the same
-        by kind in `memory`, `chip_memory`, `fits`, `collectives` (see `compiled_report.Collective`;
-        `bytes` that a device sends in a step), `estimated_seconds` (of the computation, see
-        `Listing.cycles`; None where the compiler estimates none), `not_estimated`, `warnings` and
-        `compile_seconds`.
+        `topology`, `chips`, `devices`, `mesh`, `length`, `rows_per_chip`, `memory_per_chip`
+        (bytes), the same by kind in `memory`, `chip_memory`, `fits`, `collectives` (see
+        `compiled_report.Collective`; `bytes` that a device sends in a step), `estimated_seconds`
+        (of the computation, see `Listing.cycles`; None where the compiler estimates none),
+        `not_estimated`, `warnings` and `compile_seconds`.
 
     Raises:
         UserError: config and slice do not fit together.
     """
     if config.task is not None:
         raise UserError("--topology: it compiles pretraining; this is a config for fine-tuning")
-    config = with_phase(config, phases(config)[-1])
+    # The later of equals: its rows are not shorter, and attention takes more of longer ones.
+    largest = max(reversed(phases(config)), key=lambda phase: phase.batch_size * phase.length)
+    config = with_phase(config, largest)
     compiled = compile_step(config, where)
     devices, listing = len(where.devices), compiled.listing
     cores = devices // where.chips  # devices of a chip
@@ -71,6 +73,7 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
         "chips": where.chips,
         "devices": devices,
         "mesh": dict(compiled.program.mesh.shape),
+        "length": config.data.length,
         "rows_per_chip": config.train.batch_size / where.chips,
         "memory_per_chip": compiled.memory["total"] * cores,
         "memory": {kind: size * cores for kind, size in compiled.memory.items()},

@@ -77,10 +77,12 @@ def validation_shortage(data: str | Path, config: Config) -> str | None:
     )
 
 
-class PlacedValidation(Sequence[dict[str, jax.Array]]):
-    """The validation split on the devices, made when first used: a run starts without it.
+class Validation(Sequence[dict[str, jax.Array]]):
+    """The batches of the validation split, cut when first used: a run starts without them.
 
-    `most_positions` cuts it short (None: never), so that evaluating takes seconds on any corpus.
+    In rows of the longest phase, so that every position is looked at. A batch goes to the devices
+    each time it is asked for. `most_positions` cuts the split short (None: never), so that
+    evaluating takes seconds on any corpus.
     """
 
     def __init__(
@@ -102,16 +104,17 @@ class PlacedValidation(Sequence[dict[str, jax.Array]]):
 
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
-        train = self._config.train
-        smallest = min((phase.batch_size for phase in train.phases), default=train.batch_size)
+        parts = phases(self._config)
+        smallest = min(phase.batch_size for phase in parts)
+        length = max(phase.length for phase in parts)
         shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
-        batch_size = -(-smallest // train.accumulation // shards) * shards
+        batch_size = -(-smallest // self._config.train.accumulation // shards) * shards
         most = self._most_positions
         return loader.validation_batches(
             open_split(self._data, "validation"),
             self._special_ids,
-            self._config.data,
+            dataclasses.replace(self._config.data, length=length),
             batch_size,
             own_rows(self._sharding, batch_size),
-            most and max(most // (batch_size * self._config.data.length), 1),
+            most and max(most // (batch_size * length), 1),
         )

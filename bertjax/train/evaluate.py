@@ -9,7 +9,7 @@ import jax
 from bertjax.config import Config, MeshConfig
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
-from bertjax.train.batches import VALIDATION_POSITIONS, PlacedValidation, validation_shortage
+from bertjax.train.batches import VALIDATION_POSITIONS, Validation, validation_shortage
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, replicated
 from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
@@ -25,7 +25,7 @@ def evaluate(
 
     Args:
         params: the weights.
-        config: what they were trained with: sequence length and kind of pairs come from it.
+        config: what they were trained with: the longest rows and the kind of pairs come from it.
         tokenizer: what they were trained with.
         data: a folder made by `bertjax prepare` with the same tokenizer.
         corpus: or raw text, of which nothing is dropped.
@@ -70,6 +70,6 @@ def _evaluate_folder(
             jax.device_put(params, replicated(mesh)),
             config=config.model,
             table=table,
-            batches=PlacedValidation(data, tokenizer, config, batch_sharding(mesh), most_positions),
+            batches=Validation(data, tokenizer, config, batch_sharding(mesh), most_positions),
             dtype=config.train.compute_dtype or default_compute_dtype(),
         )

@@ -1,7 +1,7 @@
 """Peak arithmetic of the devices, the yardstick of MFU."""
 
 # Dense bfloat16 FLOP/s of one jax device, by the start of its `device_kind`; longest match wins.
-# TPU: cloud.google.com/tpu/docs/system-architecture-tpu-vm (v2 and v3 have two devices per chip).
+# TPU: cloud.google.com/tpu/docs/system-architecture-tpu-vm (v2, v3 and 7x: two devices per chip).
 # GPU: NVIDIA's data sheets, the SXM form unless named, without sparsity.
 PEAK_FLOPS = {
     "TPU v2": 22.5e12,
@@ -12,10 +12,13 @@ PEAK_FLOPS = {
     "TPU v5": 459e12,
     "TPU v6 lite": 918e12,
     "TPU v6e": 918e12,
+    "TPU7x": 1153.5e12,
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
     "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
     "NVIDIA H200": 989e12,
+    "NVIDIA GH200": 989e12,
     "NVIDIA B200": 2250e12,
     "NVIDIA L4": 121e12,
     "NVIDIA L40": 181e12,

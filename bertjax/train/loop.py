@@ -210,7 +210,7 @@ def _restore(
         raise UserError(
             f"this run is at step {restored.step} already, train.steps={last} asks for fewer"
         )
-    return restored.step, restored.state, {"improved": None} | restored.metadata | kept
+    return restored.step, restored.state, restored.metadata | kept
 
 
 def _evaluate_if_due(training: _Training, step: int, state: State, last: int) -> int:

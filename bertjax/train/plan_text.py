@@ -8,7 +8,7 @@ def plan_text(figures: dict[str, Any]) -> str:
     mesh = " x ".join(f"{name} {size}" for name, size in figures["mesh"].items())
     lines = [
         f"{figures['topology']}: {figures['chips']} chips, {figures['devices']} devices, "
-        f"mesh {mesh}, {figures['rows_per_chip']:g} rows per chip",
+        f"mesh {mesh}, {figures['rows_per_chip']:g} rows of {figures['length']} per chip",
         f"{figures['parameters']:,} parameters, {figures['model_flops']:.3e} FLOPs per step",
         "",
         _memory_line(figures),

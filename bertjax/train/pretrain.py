@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from bertjax.config import Config, to_json, validate
+from bertjax.config import Config, phases, to_json, total_steps, validate
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
 from bertjax.files import located
 from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import PlacedValidation, TrainingBatches, validation_shortage
+from bertjax.train.batches import TrainingBatches, Validation, validation_shortage
 from bertjax.train.checkpoint import Checkpoints
 from bertjax.train.initial import (
     InitialWeights,
@@ -83,6 +83,11 @@ def pretrain(
             raise UserError("the processes of this run differ in their config, --data or --init")
         for change in changes:
             _tell(f"{change}, otherwise as the run was started")
+        if (first := phases(config)[0]).warmup_steps > total_steps(config):
+            _tell(
+                f"the run ends before its warmup of {first.warmup_steps:,} steps; "
+                "--optimizer.warmup_share=0.01 warms up over a hundredth of any run"
+            )
         return _train(config, data, folder, initial, manifest, tokenizer)
 
 
@@ -97,7 +102,7 @@ def _train(
     """Puts the parts together, and trains."""
     mesh = make_mesh(config.mesh)
     batches = TrainingBatches(data, tokenizer, config)
-    validation = PlacedValidation(data, tokenizer, config, batch_sharding(mesh))
+    validation = Validation(data, tokenizer, config, batch_sharding(mesh))
     if shortage := validation_shortage(data, config):
         _tell(f"training without validation: {shortage}")
         validation = ()

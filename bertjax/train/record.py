@@ -76,8 +76,7 @@ def read_record(folder: epath.Path) -> Record:
         raise DamagedError("its metadata is not what was saved")
     record = json.loads(text)
     arrays = {name: SavedArray(**array) for name, array in record["arrays"].items()}
-    criterion = record.get("criterion", record.get("validation_loss"))  # its name in older ones
-    return Record(record["metadata"], criterion, arrays)
+    return Record(record["metadata"], record["criterion"], arrays)
 
 
 def criterion_of(folder: epath.Path) -> float:

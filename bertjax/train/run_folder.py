@@ -11,7 +11,6 @@ from typing import Any
 import jax
 
 from bertjax.config import (
-    Classification,
     Config,
     Phase,
     QuestionAnswering,
@@ -110,7 +109,6 @@ def write_config(run: Any, config: Config) -> None:
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
     old, config = with_steps(old, total_steps(old)), _with_findings(config, old)
-    old = _with_label_weights(old, config)
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
     if bool(own) == bool(asked) and all(map(_alike, own, asked)):
         config = _with_phases(config, own)
@@ -132,16 +130,6 @@ def _with_findings(config: Config, old: Config) -> Config:
     if isinstance(task, QuestionAnswering) and isinstance(old.task, QuestionAnswering):
         task = dataclasses.replace(task, null_threshold=old.task.null_threshold)
     return dataclasses.replace(config, task=task)
-
-
-def _with_label_weights(old: Config, config: Config) -> Config:
-    """What a run from before they were kept says, with those that its training file gives."""
-    task, now = old.task, config.task
-    if not (isinstance(task, Classification) and isinstance(now, Classification)):
-        return old
-    if task.class_weights == "balanced" and not task.label_weights:
-        task = dataclasses.replace(task, label_weights=now.label_weights)
-    return dataclasses.replace(old, task=task)
 
 
 def _alike(before: Phase, now: Phase) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 import bertjax
 from bertjax.config import MaskingConfig, MeshConfig
-from bertjax.train.batches import PlacedValidation
+from bertjax.train.batches import Validation
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh
 from bertjax.train.objective import mask_batch
@@ -34,7 +34,7 @@ def published(bert, tmp_path_factory):
 def masked_pairs(bert, small_run):
     """Every pair of the validation split as evaluation masks it, unpacked to a row of its own."""
     tokenizer, sharding = bert.tokenizer, batch_sharding(make_mesh(MeshConfig()))
-    batches = PlacedValidation(small_run / "data", tokenizer, bert.experiment, sharding)
+    batches = Validation(small_run / "data", tokenizer, bert.experiment, sharding)
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     pairs = []
     for number, batch in enumerate(batches):

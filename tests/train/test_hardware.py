@@ -11,6 +11,7 @@ from bertjax.train.hardware import peak_flops
         ("TPU v5p", 459e12),
         ("NVIDIA H100 80GB HBM3", 989e12),
         ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H100 NVL", 835e12),
         ("NVIDIA L4", 121e12),
         ("NVIDIA L40S", 362e12),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+import bertjax
 from bertjax.cli import main
 from bertjax.config import (
     DataConfig,
@@ -20,10 +21,10 @@ from bertjax.errors import UserError
 from bertjax.files import held
 from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import PlacedValidation, TrainingBatches
+from bertjax.train.batches import TrainingBatches, Validation
 from bertjax.train.evaluate import evaluate
 from bertjax.train.initial import InitialWeights
-from bertjax.train.mesh import batch_sharding, make_mesh, put_batch
+from bertjax.train.mesh import batch_sharding, make_mesh
 from bertjax.train.plan import step_flops
 from bertjax.train.pretrain import pretrain, save_tokenizer, with_vocab_size
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
@@ -105,7 +106,7 @@ def test_a_changed_byte_in_a_shard_ends_training_in_one_line(data, tmp_path, cap
     command = ["pretrain", "tiny", "--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
     command += [*(f"--model.{size}" for size in sizes), "--data.length=32", "--train.steps=3"]
     assert main(command) == 2
-    (told,) = capfd.readouterr().err.splitlines()
+    told = capfd.readouterr().err.splitlines()[-1]  # after what the settings mean for the phases
     assert told.startswith(f"bertjax: {shard} is damaged (")
 
 
@@ -132,22 +133,73 @@ def test_phases_change_length_and_batch_and_count_their_own_arithmetic(data):
     assert flops(2) != flops(3) == flops(5)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 4, 8])
-def test_batches_are_the_same_on_any_number_of_devices(data, devices):
-    config = with_vocab_size(small_config(), 200)
-    tokenizer, mesh = load_tokenizer(data), make_mesh(MeshConfig(), jax.devices()[:devices])
-    wanted = TrainingBatches(data, tokenizer, config)(3)
-    placed = put_batch(TrainingBatches(data, tokenizer, config)(3), batch_sharding(mesh))
-    assert len(placed["token_ids"].sharding.device_set) == devices
-    jax.tree.map(np.testing.assert_array_equal, placed, wanted)
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    """A run of two phases, of which every step is kept, and its config."""
+    phases = (
+        Phase(steps=3, length=32, batch_size=16, learning_rate=1e-3, warmup_steps=1),
+        Phase(3, 64, batch_size=16, learning_rate=1e-3, warmup_steps=0, reset_optimizer=True),
+    )
+    settings = {"accumulation": 2, "checkpoint_every": 1, "keep_checkpoints": 9}
+    config = small_config(steps=None, phases=phases, **settings)
+    run = tmp_path_factory.mktemp("run")
+    pretrain(config, data, run)
+    return config, run
+
+
+def losses(run):
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_a_run_that_goes_on_is_bit_for_bit_the_one_that_did_not_stop(
+    uninterrupted, data, tmp_path, step
+):
+    """Before, at and after the border of two phases; with dropout, accumulation and prefetch."""
+    config, whole = uninterrupted
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for later in range(step + 1, 7):
+        shutil.rmtree(run / "checkpoints" / str(later))
+    pretrain(config, data, run)
+    assert losses(run) == losses(whole)
+    assert len(losses(run)) == 6
+    jax.tree.map(
+        np.testing.assert_array_equal, bertjax.load(run).params, bertjax.load(whole).params
+    )
+
+
+@pytest.mark.slow
+def test_without_pairs_there_is_no_head_for_them(data, tmp_path):
+    config = dataclasses.replace(small_config(steps=1), data=DataConfig(length=32, pairs="none"))
+    summary = pretrain(config, data, tmp_path)
+    assert summary["validation_nsp_loss"] is None
+    assert not {"pooler", "nsp_head"} & bertjax.load(tmp_path).params.keys()
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_in_its_warmup_says_so(data, tmp_path, capfd):
+    config = small_config(steps=1)
+    pretrain(config, data, tmp_path)
+    assert "ends before its warmup of 2 steps; --optimizer.warmup_share=" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("devices", "rows"), [(1, 3), (2, 4), (8, 8)])
 def test_validation_batches_divide_over_the_devices(data, devices, rows):
     mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
     config = small_config(batch_size=3)
-    batches = PlacedValidation(data, load_tokenizer(data), config, batch_sharding(mesh))
+    batches = Validation(data, load_tokenizer(data), config, batch_sharding(mesh))
     assert batches[0]["token_ids"].shape == (rows, 32)
+
+
+def test_validation_is_in_rows_of_the_longest_phase(data):
+    phases = [Phase(3, length, 8, learning_rate=1e-3, warmup_steps=0) for length in (32, 64, 16)]
+    config = small_config(steps=None, phases=tuple(phases))
+    sharding = batch_sharding(make_mesh(MeshConfig(), jax.devices()[:1]))
+    batches = Validation(data, load_tokenizer(data), config, sharding)
+    assert batches[0]["token_ids"].shape == (8, 64)
 
 
 @pytest.fixture(scope="module")
