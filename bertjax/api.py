@@ -172,10 +172,24 @@ class Bert(Checkpoint):
         if self.experiment.task is not None:
             if data is None:
                 raise UserError("a fine-tuned model is evaluated on a labelled file: give data")
-            return self._file_model().evaluate(Path(data))
+            return self.report(data)["figures"]
         if not {"mlm_head", "nsp_head"} & self.params.keys():
             raise UserError(f"nothing to evaluate: {self.source} (no mlm_head and no nsp_head)")
         return evaluate(self.params, self.experiment, self.tokenizer, data=data, corpus=corpus)
+
+    def report(self, file: str | Path) -> dict[str, Any]:
+        """What a fine-tuned model makes of a labelled file, as in a run's `report.json`.
+
+        Returns:
+            `figures`, which `evaluate` gives, `details` (classes, a confusion matrix, a table of
+            entity types, samples of mistakes, which quote the file), `task`, `metric`, `data`.
+
+        Raises:
+            UserError: it is not fine-tuned, or the file cannot be used.
+        """
+        if self.experiment.task is None:
+            raise UserError(f"nothing to report: {self.source} (bertjax finetune trains a task)")
+        return self._file_model().report(Path(file))
 
     def predict(self, file: str | Path, output: str | Path) -> dict[str, int]:
         """What a fine-tuned model makes of a file: one JSON object per record, in order.

@@ -187,6 +187,12 @@ def _add_evaluate(commands: Any) -> None:
         "--data", metavar="DATA", help="a folder made by prepare; or a labelled file"
     )
     source.add_argument("--corpus", metavar="SPEC", help="raw text, as for prepare")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="of a fine-tuned run: write figures, tables and samples of mistakes there, as JSON, "
+        "and print them as tables",
+    )
     _add_json(parser)
 
 

@@ -5,10 +5,11 @@
 
 TASKS has a folder for each task (`sst2/train.tsv`, `sst2/dev.tsv`, ...). The best step is chosen on
 the file that is reported, so figures are a little too good. Writes `table.md` and `table.json` into
-the output folder after every task; other tasks' rows stay, if checkpoint, seeds and settings are
-the same. Safe to run again: what is finished is not trained twice. Settings such as
-`--train.epochs=1` are for all tasks. Where a config's rows are longer than the checkpoint has
-positions, they are made that short; it is said, and the table's JSON tells the length.
+the output folder after every task; other tasks' rows stay. Safe to run again: what is finished is
+not trained twice, more seeds are added to those that are there. A folder is for one checkpoint and
+the same settings, such as `--train.epochs=1`, which are for all tasks. Where a config's rows are
+longer than the checkpoint has positions, they are made that short; it is said, and the table's JSON
+tells the length.
 """
 
 import argparse
@@ -62,6 +63,7 @@ def main() -> int:
 
     choose_platform()  # before jax is imported
     from bertjax.api import load_pretrained
+    from bertjax.tasks.finetune import weights_digest
 
     there = [task for task in parsed.task or TASKS if has_data(task, parsed.data)]
     try:
@@ -73,8 +75,11 @@ def main() -> int:
         return 2
     if not parsed.no_scratch:
         starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
-    source = starts["pretrained"].weights.source
-    made = {"started_from": source, "seeds": parsed.seeds, "settings": overrides}
+    made = {
+        "started_from": starts["pretrained"].weights.source,
+        "weights_digest": weights_digest(starts["pretrained"]),
+        "settings": overrides,
+    }
     try:
         rows = earlier_rows(parsed.output, made)
     except UserError as error:
@@ -102,14 +107,26 @@ def main() -> int:
 
 
 def earlier_rows(folder: Path, made: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The table's rows by task, if it was made in the same way; UserError for a damaged one."""
+    """The table's rows by task.
+
+    Raises:
+        UserError: the table is damaged, or of another checkpoint or other settings.
+    """
     file = folder / "table.json"
+    if not file.is_file():
+        return {}
     try:
-        table = json.loads(file.read_text()) if file.is_file() else {}
-        same = all(table.get(name) == value for name, value in made.items())
-        return {row["task"]: row for row in table.get("tasks", ()) if same}
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        table = json.loads(file.read_text())
+        rows = {row["task"]: row for row in table["tasks"]}
+        different = [name for name, value in made.items() if table[name] != value]
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{file}: not a table that this script wrote; remove it") from error
+    if different:
+        raise UserError(
+            f"{file}: was made with another {different[0].replace('_', ' ')}; "
+            "give --output another folder"
+        )
+    return rows
 
 
 def wrong_settings(tasks: Sequence[str], overrides: list[str]) -> dict[str, str]:
@@ -145,8 +162,11 @@ def train(
     seeds: int,
     overrides: list[str],
 ) -> dict[str, Any]:
-    """The figures of the best step, and over several seeds their mean and standard deviation."""
-    from bertjax.tasks.finetune import finetune
+    """The figures of the best step, and over several seeds their mean and standard deviation.
+
+    A single seed's run lies where several would lie, so that more can be added.
+    """
+    from bertjax.tasks.finetune import SEEDS_FOLDER, finetune
     from bertjax.tasks.seeds import finetune_seeds
 
     asked = load_config(_CONFIGS.get(task, task), overrides)
@@ -155,10 +175,11 @@ def train(
         print(f"{task}: rows of {config.data.length} tokens, the checkpoint has no more positions")
     train, dev = files
     if seeds == 1:
-        report = finetune(config, pretrained, train, dev, run)
+        own = run / SEEDS_FOLDER / str(config.train.seed)
+        report = finetune(config, pretrained, train, dev, own)
     else:
         report = finetune_seeds(config, pretrained, train, dev, run, seeds)
-    kept = ("metric", "seconds", "figures", "mean", "standard_deviation")
+    kept = ("started_from", "metric", "seconds", "figures", "seeds", "mean", "standard_deviation")
     return {"length": config.data.length} | {name: report[name] for name in kept if name in report}
 
 

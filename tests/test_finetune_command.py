@@ -51,6 +51,24 @@ def finetuned(small_run, labelled, tmp_path_factory):
     return run
 
 
+def test_evaluate_reports_a_file_as_the_run_reports_its_own(labelled, finetuned, tmp_path, capsys):
+    dev, report = str(labelled / "dev.tsv"), tmp_path / "report.json"
+    assert main(["evaluate", str(finetuned), "--data", dev, "--report", str(report)]) == 0
+    found, own = json.loads(report.read_text()), json.loads((finetuned / "report.json").read_text())
+    assert found["figures"] == pytest.approx(own["figures"])
+    assert found["details"]["confusion"] == own["details"]["confusion"]
+    assert found["data"] == own["dev"]
+    shown = capsys.readouterr().out
+    assert "data    dev.tsv, 16 records" in shown
+    assert "confusion: true labels down, predicted across" in shown
+
+
+def test_a_report_is_of_a_labelled_file_and_a_fine_tuned_run(small_run, labelled, tmp_path, capsys):
+    command = ("evaluate", str(small_run / "run"), "--report", str(tmp_path / "report.json"))
+    assert "give --data" in refused(capsys, *command, "--corpus", "python-docs")
+    assert "nothing to report: " in refused(capsys, *command, "--data", str(labelled / "dev.tsv"))
+
+
 def test_finetune_prints_its_report_and_evaluate_repeats_its_figures(
     small_run, labelled, finetuned, capsys
 ):

@@ -29,6 +29,7 @@ from bertjax.interop.weights import BY_VOCABULARY, Imported, expected_shapes
 from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings
+from bertjax.tasks.finetune import SEEDS_FOLDER
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.typed_values import build
 
@@ -61,6 +62,11 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     if not folder.is_dir():
         raise UserError(f"{path} is a file: give the folder that it is in")
     inner = transformer_folder(folder)
+    if (folder / SEEDS_FOLDER).is_dir():
+        raise UserError(
+            f"{path}: not all of its seeds are trained: the command that began it goes on, and "
+            f"{folder / SEEDS_FOLDER} holds a run for each"
+        )
     if not (inner / CONFIG_FILE).exists():
         raise UserError(
             f"{path} is not a checkpoint: expected a run of bertjax, a Hugging Face folder "

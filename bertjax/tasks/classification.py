@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.config import Classification, ModelConfig
-from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.model.positions import classifier_positions
@@ -163,15 +162,12 @@ def _check_labels(labels: tuple[str, ...], settings: Classification, train: Path
 
 
 def _predict(
-    record: TextRecord,  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    logits: Sequence[Mapping[str, Any]],
-    *,
-    labels: tuple[str, ...],
+    record: TextRecord, logits: Sequence[Mapping[str, Any]], *, labels: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The likeliest label, and the probability of each."""
+    """The record's row, the likeliest label, and the probability of each."""
     outputs = np.asarray(logits[0]["classification"], np.float64)
     chances = np.exp(outputs - outputs.max())
     chances /= chances.sum()
     probabilities = dict(zip(labels, chances.tolist(), strict=True))
-    return {"label": labels[int(chances.argmax())], "probabilities": probabilities}
+    label = labels[int(chances.argmax())]
+    return {"row": record.row, "label": label, "probabilities": probabilities}

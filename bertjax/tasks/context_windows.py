@@ -10,7 +10,9 @@ import numpy as np
 from bertjax.tasks.squad_files import Question
 from bertjax.text.tokenizer import Tokenizer
 
-_CONTEXTS = 16  # kept tokenized: the questions on a context follow one another
+# Kept tokenized: the questions on a context follow one another, and what is predicted is cut into
+# windows before and after the model has read it, a thousand questions at a time.
+_CONTEXTS = 1024
 
 
 class Context(NamedTuple):
@@ -60,7 +62,7 @@ def windows_of(
 ) -> Callable[[Question], Windows]:
     """The function that cuts a question's context into windows.
 
-    A context is tokenized once for questions that follow one another. A window takes what
+    A context is tokenized once for questions that are near to one another. A window takes what
     `[CLS] question [SEP] context [SEP]` leaves of `length`. `stride` is cut to half of that, so
     that every answer of up to half a window lies whole in one of them.
 

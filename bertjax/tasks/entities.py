@@ -60,7 +60,7 @@ def count_entities(
     return counts
 
 
-def figures(right: int, predicted: int, gold: int) -> dict[str, float]:
+def precision_recall_f1(right: int, predicted: int, gold: int) -> dict[str, float]:
     """`precision`, `recall` and `f1` from counts; 0 where there is nothing to divide by."""
     return {
         "precision": right / predicted if predicted else 0.0,
@@ -70,16 +70,16 @@ def figures(right: int, predicted: int, gold: int) -> dict[str, float]:
 
 
 def entity_scores(counts: EntityCounts) -> dict[str, float]:
-    """`figures` over all entities, and `macro_f1`, the mean F1 of the types that occur."""
+    """The three figures over all entities, and `macro_f1`, the mean F1 of the types that occur."""
     by_type = [float(row["f1"]) for row in type_table(counts)]
-    total = figures(*(counter.total() for counter in counts))
+    total = precision_recall_f1(*(counter.total() for counter in counts))
     return total | {"macro_f1": sum(by_type) / max(len(by_type), 1)}
 
 
 def type_table(counts: EntityCounts) -> list[dict[str, str | float]]:
-    """A row for each `type` that occurs: entities that are `gold`, `predicted`, and `figures`."""
+    """A row for each `type` that occurs: entities `gold` and `predicted`, and their figures."""
     return [
         {"type": name, "gold": counts.gold[name], "predicted": counts.predicted[name]}
-        | figures(counts.right[name], counts.predicted[name], counts.gold[name])
+        | precision_recall_f1(counts.right[name], counts.predicted[name], counts.gold[name])
         for name in sorted(counts.gold.keys() | counts.predicted.keys())
     ]

@@ -18,11 +18,11 @@ from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.files import located, sha256_of
 from bertjax.tasks.example_batches import ExampleBatches
-from bertjax.tasks.finetune_config import with_model, with_steps, with_task
+from bertjax.tasks.finetune_config import check_warmup, with_model, with_planned_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.report_table import report_markdown
-from bertjax.tasks.task import Notes, Task, tell_notes
+from bertjax.tasks.task import Notes, Task, file_entry, tell_notes
 from bertjax.tasks.task_objective import task_objective
 from bertjax.tasks.training_file import check_labels_of_dev, check_targets
 from bertjax.train.checkpoint import Checkpoints, load_params
@@ -104,15 +104,16 @@ def finetune(
     if (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: was made with --seeds; give --seeds again, or another folder")
     config = with_model(config, pretrained.weights.config)
-    validate(with_steps(config, 1))  # before anything is read
+    validate(with_planned_steps(config, 1))  # before anything is read
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
     check_targets(train, examples, task.labels)
     if isinstance(task.settings, Classification):
         check_labels_of_dev(train, dev, training.records, held_out.records, task.labels)
-    config = with_task(with_steps(config, len(examples)), task)
+    config = with_task(with_planned_steps(config, len(examples)), task)
     validate(config)
+    check_warmup(config)
     use_compilation_cache()
     with hold_run(run):
         config, changes = open_run(run, config)
@@ -174,7 +175,7 @@ def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
                 "training_file_digest": _digest(job.train.name),
                 "dev_file_digest": _digest(job.dev.name),
                 "tokenizer_digest": tokenizer.digest,
-                "initial_weights_digest": _digest_of_weights(job.pretrained),
+                "initial_weights_digest": weights_digest(job.pretrained),
             },
             facts=facts,
         )
@@ -190,8 +191,8 @@ def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
         "task": job.config.task.kind,
         "metric": job.config.task.metric,
         "started_from": summary.get("started_from", "random weights"),
-        "train": _described(job.train),
-        "dev": _described(job.dev),
+        "train": file_entry(job.train.name, len(job.train.records), job.train.notes),
+        "dev": file_entry(job.dev.name, len(job.dev.records), job.dev.notes),
         "steps": summary["steps"],
         "best_step": best_step,
         "seconds": summary["seconds"],
@@ -209,21 +210,16 @@ def _calibrated(job: _Job, found: Predicted) -> Predicted:
     return found._replace(predictions=predictions)
 
 
-def _described(labelled: Labelled) -> dict[str, Any]:
-    return {
-        "file": Path(labelled.name).name,  # without the folders above it on this machine
-        "records": len(labelled.records),
-        "notes": dict(labelled.notes.counts),
-        "first_places": labelled.notes.first,
-    }
-
-
 def _digest(file: str) -> str:
-    """Of the training file; of a `tfds:` set, its name."""
-    return file if file.startswith("tfds:") else sha256_of(Path(file))
+    """SHA-256 of a labelled file; of a `tfds:` set, of what tells its content."""
+    if not file.startswith("tfds:"):
+        return sha256_of(Path(file))
+    from bertjax.text import tfds_source
+
+    return hashlib.sha256(f"{file}\n{tfds_source.version(file)}".encode()).hexdigest()
 
 
-def _digest_of_weights(pretrained: Pretrained) -> str:
+def weights_digest(pretrained: Pretrained) -> str:
     """SHA-256 of what training starts from; of random weights, a word."""
     if pretrained.scratch:
         return "random"

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from bertjax.config import Config, DataConfig, MaskingConfig, ModelConfig
+from bertjax.config import Config, DataConfig, MaskingConfig, ModelConfig, phases
 from bertjax.errors import UserError
 from bertjax.tasks.example_batches import steps_of
 from bertjax.tasks.task import Task
@@ -35,8 +35,8 @@ def with_model(config: Config, model: ModelConfig) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(model, **own), data=data)
 
 
-def with_steps(config: Config, examples: int) -> Config:
-    """The config with `train.steps`; it evaluates at least once an epoch.
+def with_planned_steps(config: Config, examples: int) -> Config:
+    """The config with `train.steps`; it evaluates once an epoch, or oftener.
 
     Checkpoints are as near to each other as `train.checkpoint_every` asks, and fall on every
     evaluation, so that the best step is among them; the newest and the best are kept.
@@ -64,6 +64,20 @@ def with_steps(config: Config, examples: int) -> Config:
         keep_checkpoints=1,
     )
     return dataclasses.replace(config, train=train)
+
+
+def check_warmup(config: Config) -> None:
+    """Refuses a run that would end before its learning rate is reached; raises UserError.
+
+    Pretraining may be cut short to try it out; here the default of `optimizer.warmup_steps`, which
+    is for a million steps, would pass unnoticed.
+    """
+    (phase,) = phases(config)
+    if phase.warmup_steps > phase.steps:
+        raise UserError(
+            f"optimizer.warmup_steps={phase.warmup_steps}: the whole run has {phase.steps} steps; "
+            "--optimizer.warmup_share=0.1 warms up over a tenth of them"
+        )
 
 
 def with_task(config: Config, task: Task) -> Config:

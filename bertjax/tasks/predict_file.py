@@ -14,7 +14,7 @@ from bertjax.files import check_output, write_whole
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
-from bertjax.tasks.task import Notes, tell_notes
+from bertjax.tasks.task import Notes, file_entry, tell_notes
 from bertjax.train.mesh import make_mesh, replicated
 
 if TYPE_CHECKING:
@@ -36,19 +36,29 @@ class FileModel:
         self._task = labelled_task(config, tokenizer, None)
         self._params = jax.device_put(params, replicated(make_mesh(config.mesh)))
 
-    def evaluate(self, file: Path) -> dict[str, float | int | None]:
-        """The task's metrics and loss on a labelled file; tells what was repaired or left out.
+    def report(self, file: Path) -> dict[str, Any]:
+        """What there is to say about a labelled file; tells what was repaired or left out.
+
+        Returns:
+            `task`, `metric`, `data` (the file), `figures` (the metrics and the loss) and `details`,
+            each as in a run's `report.json`.
 
         Raises:
             UserError: it cannot be used.
         """
-        notes = Notes()
-        records = self._task.read(file, True, notes)
+        task, notes = self._task, Notes()
+        records = task.read(file, True, notes)
         found = predict_all(self._predictor(labelled=True), self._params, records)
         if not found.records:
             raise UserError(f"{file}: nothing in it")
         tell_notes(file, notes)
-        return figures(self._task, found)
+        return {
+            "task": task.settings.kind,
+            "metric": task.settings.metric,
+            "data": file_entry(str(file), len(found.records), notes),
+            "figures": figures(task, found),
+            "details": task.details(found.records, found.predictions),
+        }
 
     def predict(self, file: Path, output: Path) -> dict[str, int]:
         """Writes one JSON object per record, in order; labels in the file are not needed.

@@ -64,7 +64,7 @@ class Predictor:
             outputs, sums, counts = self._run(params, examples)
             bounds = pairwise(accumulate(map(len, windows), initial=0))
             predictions = [
-                self._task.predict(record, examples[first:end], outputs[first:end])
+                self._task.predict(record, outputs[first:end])
                 for record, (first, end) in zip(block, bounds, strict=True)
             ]
             yield Predicted(block, predictions, sums, counts)

@@ -40,10 +40,7 @@ def question_answering_task(settings: QuestionAnswering, inputs: TextInputs) -> 
     _check(settings, inputs.length)
     cut = windows_of(inputs.tokenizer, inputs.length, settings.stride, settings.max_question_tokens)
 
-    def predict(
-        question: Question, examples: Sequence[Example], logits: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        del examples
+    def predict(question: Question, logits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         spans = [np.asarray(window["span_logits"]) for window in logits]
         return answer(question.id, question.context, cut(question), spans, settings)
 

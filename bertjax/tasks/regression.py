@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.config import Regression
-from bertjax.data.examples import Example
 from bertjax.tasks.classification import HEADS, classifier_logits, first_positions
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records, texts_of
@@ -114,12 +113,8 @@ def _number(score: str) -> float:
     return number
 
 
-def _predict(
-    record: TextRecord,  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    logits: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    return {"score": float(logits[0]["regression"])}
+def _predict(record: TextRecord, logits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"row": record.row, "score": float(logits[0]["regression"])}
 
 
 def _scores(

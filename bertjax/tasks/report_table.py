@@ -9,6 +9,7 @@ _MOST_LABELS = 12  # with more of them, the commonest confusions stand for the w
 _MOST_CONFUSIONS = 20
 _MOST_SAMPLES = 5  # of the mistakes; the report holds more
 _SHORT = 40  # characters; longer values stand on lines of their own
+_FILES = ("train", "dev", "data")  # `data`: what `bertjax evaluate` was given
 _NUMBER = re.compile(r"-|-?[0-9,]+(\.[0-9]+)?")
 
 
@@ -71,13 +72,13 @@ def report_tables(report: Mapping[str, Any], samples: bool = True) -> list[Table
 
 
 def _run_table(report: Mapping[str, Any]) -> Table:
-    """The report's own values, and the two files."""
+    """The report's own values, and its labelled files."""
     rows = [
         (name.replace("_", " "), _cell(value))
         for name, value in report.items()
         if not isinstance(value, dict | list)
     ]
-    for name in ("train", "dev"):
+    for name in _FILES:
         if file := report.get(name):
             rows.append((name, f"{file['file']}, {_cell(file['records'])} records"))
     return Table("run", ("what", "value"), rows)
@@ -99,10 +100,10 @@ def _figures_table(report: Mapping[str, Any]) -> Table:
 
 
 def _notes_table(report: Mapping[str, Any]) -> Table:
-    """What was repaired or left out of either file."""
+    """What was repaired or left out of each file."""
     rows = [
         (name, what, _cell(count), report[name].get("first_places", {}).get(what, "-"))
-        for name in ("train", "dev")
+        for name in _FILES
         for what, count in report.get(name, {}).get("notes", {}).items()
     ]
     return Table("repaired or left out", ("file", "what", "count", "first"), rows)

@@ -13,6 +13,7 @@ from bertjax.config import Config
 from bertjax.errors import UserError
 from bertjax.files import located
 from bertjax.tasks.finetune import SEEDS_FOLDER, Pretrained, finetune, write_report
+from bertjax.train.run_folder import hold_run
 
 _CONFIG_FILE = "config.json"
 
@@ -22,8 +23,9 @@ def finetune_seeds(
 ) -> dict[str, Any]:
     """`finetune` with `seeds` seeds from `train.seed` on, in RUN/seeds/SEED.
 
-    RUN becomes a copy of the best one, whose seed the report names. Started again it goes on where
-    it stopped; with more seeds, it trains those that are missing.
+    RUN becomes a copy of the best one, whose seed the report names; until all are trained it is no
+    run that can be opened. Started again it goes on where it stopped; with more seeds, it trains
+    those that are missing.
 
     Returns:
         the best one's report with, besides, `seed`, `seeds` (each one's figures), `mean` and
@@ -37,16 +39,17 @@ def finetune_seeds(
         raise UserError(f"--seeds {seeds}: give at least 2, or leave it out")
     if (folder / _CONFIG_FILE).exists() and not (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: holds another run; give --run another folder")
-    reports = {}
-    for seed in range(config.train.seed, config.train.seed + seeds):
-        own = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-        reports[seed] = finetune(own, pretrained, train, dev, folder / SEEDS_FOLDER / str(seed))
-    metric = config.task.metric if config.task else ""
-    best = max(reports, key=lambda seed: _at_least(reports[seed]["figures"][metric]))
-    report = reports[best] | {"seed": best} | _spread(reports)
-    (folder / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
-    _copy(folder / SEEDS_FOLDER / str(best), folder)
-    write_report(folder, report)
+    with hold_run(folder):
+        reports = {}
+        for seed in range(config.train.seed, config.train.seed + seeds):
+            own = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+            reports[seed] = finetune(own, pretrained, train, dev, folder / SEEDS_FOLDER / str(seed))
+        metric = config.task.metric if config.task else ""
+        best = max(reports, key=lambda seed: _at_least(reports[seed]["figures"][metric]))
+        report = reports[best] | {"seed": best} | _spread(reports)
+        if not _is_copy_of(folder, best):
+            _copy(folder / SEEDS_FOLDER / str(best), folder)
+        write_report(folder, report)
     return report
 
 
@@ -70,8 +73,16 @@ def _spread(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _is_copy_of(folder: epath.Path, seed: int) -> bool:
+    """Whether the run was made a copy of this seed's by an earlier call, which finished."""
+    files = [folder / _CONFIG_FILE, folder / SEEDS_FOLDER / str(seed) / _CONFIG_FILE]
+    return files[0].exists() and files[0].read_bytes() == files[1].read_bytes()
+
+
 def _copy(source: epath.Path, target: epath.Path) -> None:
-    """Copies a run; its config, without which it is none, comes last."""
+    """Makes `target` a copy of a run; without its config, which comes last, it is none."""
+    (target / _CONFIG_FILE).unlink(missing_ok=True)
+    (target / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
     for file in sorted(_files(source), key=lambda file: file.name == _CONFIG_FILE):
         place = target / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)

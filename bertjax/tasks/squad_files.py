@@ -13,6 +13,7 @@ from bertjax.tasks.task import Notes
 from bertjax.text.text_files import read_lines
 
 MOVED = "answers moved to where their text stands"
+BLANK = "answers without a text (left out)"
 NOT_FOUND = "answers whose text is not in the context (scored, not trained on)"
 
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
@@ -60,7 +61,7 @@ def read_questions(
         path: JSON in SQuAD's layout; may be compressed.
         labelled: whether to read the answers, which must be there then.
         unanswerable: whether a question may be without an answer (SQuAD 2.0).
-        notes: counts the answers that were moved or not found.
+        notes: counts the answers that were moved, not found or blank.
 
     Raises:
         UserError: not such a file, or no question in it; a question without an answer that may not
@@ -119,11 +120,14 @@ def _answers(
     for number, answer in enumerate(_value(entry, "answers", list, place)):
         here = f"{place}.answers[{number}]"
         text = _value(answer, "text", str, here)
-        if bare := text.strip():
-            start = _value(answer, "answer_start", int, here) + text.index(bare)
-            span = _locate(context, bare, start, question, notes)
-            there = context[slice(*span)] if span else bare
-            found.append(Answer(text if there == bare else there, span))
+        bare = text.strip()
+        if not bare:
+            notes.add(BLANK, question)
+            continue
+        start = _value(answer, "answer_start", int, here) + text.index(bare)
+        span = _locate(context, bare, start, question, notes)
+        there = context[slice(*span)] if span else bare
+        found.append(Answer(text if there == bare else there, span))
     return tuple(found)
 
 

@@ -129,7 +129,6 @@ def tagging_loss(logits: Logits, batch: Mapping[str, jax.Array]) -> tuple[Sums, 
 
 def _predict(
     record: TaggedSentence,
-    examples: Sequence[Example],
     outputs: Sequence[Mapping[str, Any]],
     *,
     labels: Sequence[str],
@@ -140,7 +139,6 @@ def _predict(
     And the probability that the piece has of it; a token without a piece, such as a space, has
     none.
     """
-    del examples
     best: list[str] = []
     chances: list[float] = []
     for window, output in zip(windows(record, room), outputs, strict=True):

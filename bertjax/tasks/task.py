@@ -74,8 +74,8 @@ class Task:
             With `positions`, hidden is [rows, count, hidden].
         loss: (logits, batch) to the sum and the count of each of the task's losses (a name that
             ends in `_loss`) and per-batch figures.
-        predict: (record, its examples, for each of them the logits by name: [tokens, ...] or
-            [...]) to the object that `bertjax predict` writes.
+        predict: (record, for each of its examples the logits by name: [tokens, ...] or [...]) to
+            the object that `bertjax predict` writes.
         score: (records with labels, predictions) to the task's metrics; never empty.
         details: (records with labels, predictions) to more of the report, for JSON: tables by
             name, and samples of what went wrong.
@@ -93,13 +93,23 @@ class Task:
     examples: Callable[[Any], list[Example]]
     logits: Callable[[Any, ModelConfig, jax.Array, Callable[..., jax.Array]], Logits]
     loss: Callable[[Logits, Mapping[str, jax.Array]], tuple[Sums, Sums]]
-    predict: Callable[[Any, Sequence[Example], Sequence[Mapping[str, Any]]], dict[str, Any]]
+    predict: Callable[[Any, Sequence[Mapping[str, Any]]], dict[str, Any]]
     score: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, float]]
     details: Callable[[Sequence[Any], Sequence[dict[str, Any]]], dict[str, Any]]
     calibrate: (
         Callable[[Sequence[Any], Sequence[dict[str, Any]]], tuple[Any, list[dict[str, Any]]]] | None
     ) = None
     positions: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
+
+
+def file_entry(file: str, records: int, notes: Notes) -> dict[str, Any]:
+    """What a report says about a labelled file."""
+    return {
+        "file": Path(file).name,  # without the folders above it on this machine
+        "records": records,
+        "notes": dict(notes.counts),
+        "first_places": notes.first,
+    }
 
 
 def tell_notes(file: Path | str, notes: Notes) -> None:

@@ -112,7 +112,7 @@ def _encode(
     """Token ids and segment ids of each row."""
     names = [name for name in ("text", "second") if name in rows[0].values]
     texts = [row.values[name] for row in rows for name in names]
-    encoded = inputs.tokenizer.encode_batch(texts)
+    encoded = inputs.tokenizer.encode_batch(texts, plain_text=True)
     for number, row in enumerate(rows):
         parts = encoded[number * len(names) : (number + 1) * len(names)]
         place = f"row {row.number}"

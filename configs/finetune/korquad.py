@@ -10,7 +10,7 @@ Korean Wikipedia 8 of 1,062 such answers became wrong by it, and 94 right. A mod
 positions takes shorter windows: `--data.length=128`.
 
 Measured with `korean_four_layers` (4 layers of 256), one seed, `--data.length=128
---optimizer.learning_rate=5e-4`: F1 of characters 0.195, from scratch 0.116.
+--optimizer.learning_rate=5e-4`: F1 of characters 19.5%, from scratch 11.6%.
 """
 
 from bertjax.config import Config, DataConfig, OptimizerConfig, QuestionAnswering, TrainConfig

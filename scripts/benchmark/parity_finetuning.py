@@ -252,7 +252,7 @@ def evaluate(network: Any, task: Task, records: list[Any], config: Config) -> fl
     predictions: list[Any] = [None] * len(records)
     for number, output in zip(order, outputs, strict=True):
         found = {name: output[0] if name == "regression" else output}
-        predictions[number] = task.predict(records[number], [examples[number]], [found])
+        predictions[number] = task.predict(records[number], [found])
     assert config.task is not None
     return task.score(records, predictions)[config.task.metric]
 

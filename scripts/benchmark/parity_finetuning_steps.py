@@ -24,7 +24,7 @@ from bertjax.api import load_pretrained
 from bertjax.config import Config
 from bertjax.tasks.example_batches import ExampleBatches
 from bertjax.tasks.finetune import Pretrained, finetune
-from bertjax.tasks.finetune_config import with_model, with_steps, with_task
+from bertjax.tasks.finetune_config import with_model, with_planned_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.task_objective import task_objective
 from bertjax.train.initial import complete_params
@@ -71,7 +71,7 @@ def theirs(config: Config, pretrained: Pretrained, model: str, train: Path) -> n
     own = with_model(config, pretrained.weights.config)
     task = labelled_task(own, tokenizer, train)
     examples = examples_of(task, train)
-    own = with_task(with_steps(own, len(examples)), task)
+    own = with_task(with_planned_steps(own, len(examples)), task)
     ordered = ExampleBatches(examples, own, tokenizer.pad_id)
     init = task_objective(task, own, ordered, lambda _: {}).init
     params = complete_params(pretrained.weights, own, init, tokenizer.digest, print)

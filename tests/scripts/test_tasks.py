@@ -9,6 +9,8 @@ from bertjax.config import load_config
 from bertjax.errors import UserError
 from scripts.tasks import earlier_rows, main, with_fitting_length, write_tables, wrong_settings
 
+MADE = {"started_from": "a run", "weights_digest": "ab", "settings": []}
+
 
 def refused(monkeypatch, capsys, init, tasks, output):
     monkeypatch.setattr("sys.argv", ["tasks", "--init", init, "--data", tasks, "--output", output])
@@ -43,18 +45,29 @@ def test_a_folder_without_any_task_is_told_in_one_line(monkeypatch, capsys, tmp_
 def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
     row = {"task": "sst2", "pretrained": {"metric": "accuracy", "seconds": 60.0}}
     row["pretrained"]["figures"] = {"accuracy": 0.875}
-    made = {"started_from": "a run", "seeds": 1, "settings": []}
-    write_tables(tmp_path, made, [row])
-    assert earlier_rows(tmp_path, made) == {"sst2": row}
-    assert earlier_rows(tmp_path, made | {"started_from": "another run"}) == {}
-    assert earlier_rows(tmp_path, made | {"settings": ["--train.epochs=1"]}) == {}
+    write_tables(tmp_path, MADE, [row])
+    assert earlier_rows(tmp_path, MADE) == {"sst2": row}
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ({"started_from": "another run"}, "started from"),
+        ({"weights_digest": "cd"}, "weights digest"),
+        ({"settings": ["--train.epochs=1"]}, "settings"),
+    ],
+)
+def test_a_table_of_another_checkpoint_or_other_settings_is_left_alone(tmp_path, other, name):
+    write_tables(tmp_path, MADE, [])
+    with pytest.raises(UserError, match=f"was made with another {name}; give --output another"):
+        earlier_rows(tmp_path, MADE | other)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"tasks": [{}]}', '{"tasks": [1]}'])
 def test_a_damaged_table_is_told_in_one_line(tmp_path, text):
     (tmp_path / "table.json").write_text(text)
     with pytest.raises(UserError, match=r"table\.json: not a table that this script wrote; remove"):
-        earlier_rows(tmp_path, {})
+        earlier_rows(tmp_path, MADE)
 
 
 def test_a_setting_that_some_tasks_have_is_refused_for_the_others():
@@ -74,24 +87,32 @@ def test_a_setting_that_no_task_has_is_told_once(monkeypatch, capsys, tmp_path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", ["1", "2"])
-def test_every_task_is_trained_from_the_checkpoint_and_from_scratch(
-    monkeypatch, tmp_path, tasks, init, seeds
+def test_every_task_is_trained_from_the_checkpoint_and_from_scratch_and_seeds_are_added(
+    monkeypatch, tmp_path, tasks, init
 ):
     output = tmp_path / "out"
-    command = ["tasks", "--init", init, "--data", tasks, "--output", str(output), "--seeds", seeds]
+    shutil.copytree(f"{tasks}/sst2", f"{tasks}/cola")
+    command = ["tasks", "--init", init, "--data", tasks, "--output", str(output)]
     settings = ["--train.epochs=1", "--train.batch_size=8", "--data.length=32"]
-    monkeypatch.setattr("sys.argv", [*command, *settings])
-    assert main() == 0
-    table = json.loads((output / "table.json").read_text())
-    (row,) = table["tasks"]
-    assert row["task"] == "sst2"
-    for start in ("pretrained", "scratch"):
-        assert row[start]["metric"] == "accuracy"
-        assert row[start]["length"] == 32
-        assert 0.0 <= row[start]["figures"]["accuracy"] <= 1.0
-        assert ("mean" in row[start]) == (seeds == "2")
-    assert "| sst2 | accuracy |" in (output / "table.md").read_text()
+
+    def table_of(*options):
+        monkeypatch.setattr("sys.argv", [*command, *options, *settings])
+        assert main() == 0
+        rows = json.loads((output / "table.json").read_text())["tasks"]
+        return {row["task"]: row for row in rows}
+
+    first, then = table_of(), table_of("--task", "sst2", "--seeds", "2")
+    assert list(first) == list(then) == ["sst2", "cola"]
+    assert then["cola"] == first["cola"]
+    for start, source in (("pretrained", "run (bertjax"), ("scratch", "random weights")):
+        row = first["sst2"][start]
+        assert row["started_from"].startswith(source)
+        assert (row["metric"], row["length"], "mean" in row) == ("accuracy", 32, False)
+        seeds = then["sst2"][start]["seeds"]
+        assert list(seeds) == ["0", "1"]
+        assert seeds["0"] == row["figures"]
+    assert "| sst2 | accuracy | " in (output / "table.md").read_text()
+    assert " ± " in (output / "table.md").read_text()
 
 
 @pytest.mark.parametrize(("positions", "length"), [(128, 128), (512, 384)])

@@ -159,10 +159,10 @@ def test_the_loss_of_a_task_made_again_is_weighted_as_before(tmp_path):
 
 def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_path):
     task = make_task(labels=LABELS)
-    (record, *_), (example, *_) = examples_of(task, table(tmp_path))
+    (record, *_), _ = examples_of(task, table(tmp_path))
     logits = np.log([0.2, 0.5, 0.3]).astype(np.float32) + 100
-    found = task.predict(record, [example], [{"classification": logits}])
-    assert found["label"] == "maybe"
+    found = task.predict(record, [{"classification": logits}])
+    assert (found["row"], found["label"]) == (2, "maybe")
     assert found["probabilities"] == pytest.approx({"no": 0.2, "maybe": 0.5, "yes": 0.3}, abs=1e-5)
 
 

@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from bertjax.config import (
     MaskingConfig,
     MeshConfig,
     ModelConfig,
+    OptimizerConfig,
     Regression,
 )
 from bertjax.errors import UserError
@@ -125,6 +128,23 @@ def test_any_mesh_learns_the_same(finished, files, tmp_path, mesh):
     np.testing.assert_allclose(found[:8], expected[:8], rtol=1e-3)
 
 
+@pytest.fixture
+def untrainable(monkeypatch):
+    """Whoever takes a training step from now on fails."""
+
+    def refuse(*_):
+        raise AssertionError("a step was trained")
+
+    monkeypatch.setattr("bertjax.train.step.guarded_update", refuse)
+
+
+@pytest.mark.usefixtures("untrainable")
+def test_whoever_trains_in_these_tests_fails(files, tmp_path):
+    with pytest.raises(AssertionError, match="a step was trained"):
+        finetune(config(1), pretrained(), *files, tmp_path)
+
+
+@pytest.mark.usefixtures("untrainable")
 def test_a_finished_run_is_reported_again_without_training(finished, files):
     run, report = finished
     again = finetune(config(), pretrained(), *files, run)
@@ -174,12 +194,23 @@ def test_several_seeds_are_summed_up_and_the_best_is_kept(with_seeds, files):
     assert figures["accuracy"] == pytest.approx(max(values))
 
 
+@pytest.mark.usefixtures("untrainable")
 def test_finished_seeds_are_not_trained_again(with_seeds, files):
     run, report = with_seeds
-    before = {seed: losses(run / "seeds" / seed) for seed in report["seeds"]}
     again = finetune_seeds(config(1), pretrained(), *files, run, seeds=3)
     assert again["seeds"] == report["seeds"]
-    assert {seed: losses(run / "seeds" / seed) for seed in report["seeds"]} == before
+
+
+def test_a_run_whose_copy_of_the_best_seed_was_cut_short_is_made_whole(with_seeds, files):
+    run, report = with_seeds
+    kept = bertjax.load(run).params
+    (run / "config.json").unlink()  # it comes last
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(UserError, match="not all of its seeds are trained: the command that began"):
+        bertjax.load(run)
+    again = finetune_seeds(config(1), pretrained(), *files, run, seeds=3)
+    assert again["seed"] == report["seed"]
+    jax.tree.map(np.testing.assert_array_equal, bertjax.load(run).params, kept)
 
 
 def test_seeds_of_other_settings_are_refused(with_seeds, files):
@@ -195,6 +226,12 @@ def test_seeds_are_refused_where_another_run_is(finished, files):
 def test_one_seed_is_refused_where_several_were_trained(with_seeds, files):
     with pytest.raises(UserError, match="was made with --seeds"):
         finetune(config(1), pretrained(), *files, with_seeds[0])
+
+
+def test_a_warmup_longer_than_the_run_is_refused(files, tmp_path):
+    settings = dataclasses.replace(config(1), optimizer=OptimizerConfig())  # of a million steps
+    with pytest.raises(UserError, match=r"warmup_steps=10000: the whole run has 12 steps; --opt"):
+        finetune(settings, pretrained(), *files, tmp_path)
 
 
 def test_checkpoints_are_as_near_as_asked_and_fall_on_evaluations(files, tmp_path):

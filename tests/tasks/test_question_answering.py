@@ -216,7 +216,7 @@ def from_gold(task, questions):
     predictions = []
     for question in questions:
         examples = task.examples(question)
-        predictions.append(task.predict(question, examples, gold_logits(examples)))
+        predictions.append(task.predict(question, gold_logits(examples)))
     return predictions
 
 

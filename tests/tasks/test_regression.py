@@ -66,8 +66,7 @@ def test_predictions_loss_and_gradients_are_those_of_hugging_face(tmp_path):
 
 def test_a_prediction_is_a_number(tmp_path):
     (record, *_) = read(table(tmp_path))
-    found = TASK.predict(record, TASK.examples(record), [{"regression": np.float32(2.5)}])
-    assert found == {"score": 2.5}
+    assert TASK.predict(record, [{"regression": np.float32(2.5)}]) == {"row": 2, "score": 2.5}
 
 
 def test_a_score_is_learnt_as_it_stands_in_the_file(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.tasks.squad_files import MOVED, NOT_FOUND, Answer, read_questions
+from bertjax.tasks.squad_files import BLANK, MOVED, NOT_FOUND, Answer, read_questions
 from bertjax.tasks.task import Notes
 from tests.tasks.squad import answered, unanswered, write_squad
 
@@ -101,6 +101,12 @@ def test_an_answer_that_is_nowhere_is_kept_for_scoring_and_counted(tmp_path):
     assert answers == (Answer("Lovelace", None), Answer("Ada", (0, 3)))
     assert notes.counts == {NOT_FOUND: 1}
     assert notes.first == {NOT_FOUND: "question 1 (a)"}
+
+
+def test_an_answer_without_a_text_is_left_out_and_counted(tmp_path):
+    answers, notes = only_answer(tmp_path, (" ", 3), ("Ada", 0))
+    assert answers == (Answer("Ada", (0, 3)),)
+    assert notes.first == {BLANK: "question 1 (a)"}
 
 
 def test_questions_may_be_unanswerable_where_the_task_says_so(tmp_path):

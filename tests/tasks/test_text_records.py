@@ -45,6 +45,13 @@ def test_a_single_text_is_one_segment(tmp_path):
     assert (record.segment_ids.tolist(), record.second) == ([0, 0, 0], None)
 
 
+def test_special_tokens_in_a_text_are_text(tmp_path):
+    (record,), _ = read(tmp_path, [("[SEP] [MASK]", "[CLS] [PAD]", "3")], length=64)
+    assert record.token_ids.tolist().count(SEP) == 2  # those that end the two texts
+    specials = {CLS, SEP, TOKENIZER.mask_id, TOKENIZER.pad_id}
+    assert not specials & set(record.token_ids[1:-1].tolist()) - {SEP}
+
+
 def test_a_model_with_one_segment_gets_no_other(tmp_path):
     (record,), _ = read(tmp_path, [(WORDS[0], WORDS[1], "1")], num_segments=1)
     assert record.segment_ids.tolist() == [0] * 5
