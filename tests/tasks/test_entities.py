@@ -9,7 +9,7 @@ from bertjax.tasks.entities import (
     count_entities,
     entities,
     entity_scores,
-    figures,
+    precision_recall_f1,
     type_table,
     well_formed,
 )
@@ -101,8 +101,12 @@ def test_a_table_tells_of_every_type_that_occurs_on_either_side():
 
 
 def test_figures_by_hand():
-    assert figures(right=3, predicted=4, gold=6) == {"precision": 0.75, "recall": 0.5, "f1": 0.6}
-    assert figures(0, 0, 0) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    assert precision_recall_f1(right=3, predicted=4, gold=6) == {
+        "precision": 0.75,
+        "recall": 0.5,
+        "f1": 0.6,
+    }
+    assert precision_recall_f1(0, 0, 0) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     assert entity_scores(counts_of([(["O"], ["O"])]))["macro_f1"] == 0.0
 
 
