@@ -1,8 +1,11 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bertjax.config import QuestionAnswering
 from bertjax.tasks.answer_report import answer_details, answer_scores, best_thresholds
 from bertjax.tasks.squad_files import Answer, Question
+from tests.tasks.squad_reference import scores, searched
 
 SQUAD = QuestionAnswering()
 SQUAD2 = QuestionAnswering(unanswerable=True)
@@ -43,6 +46,29 @@ def test_the_best_threshold_answers_what_gains_most():
     # No answer at all: 2 of 5. "r s" adds 1, and "q" for "p q" 2/3 of F1 before it.
     assert best["exact_match"] == (1.5, pytest.approx(60.0))
     assert best["f1"] == (1.5, pytest.approx(100 * (2 + 1 + 2 / 3) / 5))
+
+
+NULL_SCORES = st.floats(-9, 9, allow_subnormal=False)
+ASKED = st.tuples(NULL_SCORES, st.booleans(), st.sampled_from(["p q", "q", "z"]))
+
+
+@given(st.lists(ASKED, min_size=1, max_size=8, unique_by=lambda each: each[0]))
+def test_the_best_thresholds_are_those_of_squads_own_search(asked):
+    questions = [
+        question(row, *(["p q"] if has_answer else []))
+        for row, (_, has_answer, _) in enumerate(asked, 1)
+    ]
+    found = [prediction("", null_score, best=text) for null_score, _, text in asked]
+    for place, (name, best) in enumerate(best_thresholds(questions, found, SQUAD2).items()):
+        assert name == ("exact_match", "f1")[place]
+        scored = [
+            (null_score, has_answer, scores(text, ["p q"], False, True)[place], False)
+            for null_score, has_answer, text in asked
+        ]
+        total, threshold = searched(scored)
+        assert best.score == pytest.approx(100 * total / len(asked))
+        if threshold is not None:
+            assert best.null_threshold == threshold
 
 
 def test_unanswerable_questions_add_the_best_scores_and_their_thresholds():

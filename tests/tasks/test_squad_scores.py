@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertjax.tasks.squad_scores import exact_match, f1, normalize
+from tests.tasks.squad_reference import scores
 
 ONE = {"rules": "squad", "unanswerable": False}
 TWO = {"rules": "squad", "unanswerable": True}
@@ -81,6 +82,15 @@ def test_an_expected_answer_of_which_nothing_counts_is_left_out_by_version_2_alo
     assert (exact_match("!", ["the"], **TWO), f1("!", ["the"], **TWO)) == (1, 1)
     assert (exact_match("!", ["the"], **ONE), f1("!", ["the"], **ONE)) == (1, 0)
     assert (exact_match("!", ["."], **KOREAN), f1("!", ["."], **KOREAN)) == (1, 0)
+
+
+@given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
+def test_both_scores_are_those_of_the_rules_followed_word_by_word(answer, expected):
+    for rules in EVERY:
+        korean, version_2 = rules["rules"] == "korquad", rules["unanswerable"]
+        exact, overlap = scores(answer, expected, korean, version_2)
+        assert exact_match(answer, expected, **rules) == exact
+        assert f1(answer, expected, **rules) == pytest.approx(overlap)
 
 
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
