@@ -41,7 +41,9 @@ def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Writes RUN."""
-    config = _load_config(parsed, overrides)  # a mistake is told before jax is imported
+    from bertjax.config import load_config
+
+    config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
 
     from bertjax.train.pretrain import pretrain
     from bertjax.train.processes import join_processes
@@ -59,6 +61,7 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
             raise UserError("give all of --coordinator-address, --num-processes, --process-id")
         os.environ |= hosts
     join_processes()
+    _tell_phases(parsed, config)
     with ending_together():
         pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
 
@@ -106,7 +109,8 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
     if parsed.report is not None:
         if parsed.data is None:
             raise UserError("--report is for a fine-tuned run and a labelled file: give --data")
-        check_output(Path(parsed.data), Path(parsed.report), "report.json")
+        names = ("--data", "--report")
+        check_output(Path(parsed.data), Path(parsed.report), "report.json", names)
     for option in ("data", "corpus"):  # told before the weights are read
         require_local(f"--{option}", getattr(parsed, option) or "")
     bert = _load(parsed, parsed.checkpoint)
@@ -120,7 +124,10 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
 
     report = bert.report(parsed.data)
     text = f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
-    write_whole(Path(parsed.report), lambda file: file.write_text(text, "utf-8"))
+    try:
+        write_whole(Path(parsed.report).resolve(), lambda file: file.write_text(text, "utf-8"))
+    except OSError as error:
+        raise UserError(f"{parsed.report}: cannot be written ({error.strerror})") from error
     _tell_source(parsed.checkpoint, bert.source)
     print(json.dumps(report) if parsed.json else report_text(report))
 
@@ -166,9 +173,11 @@ def run_convert(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Prints a configuration's size and arithmetic, and what its step is on devices not there."""
+    from bertjax.config import load_config
     from bertjax.train.plan import plan, with_vocabulary
 
-    config = _load_config(parsed, overrides)
+    config = load_config(parsed.config, overrides)
+    _tell_phases(parsed, config)
     figures = plan(config)
     if parsed.topology is None:
         if parsed.largest_batch:
@@ -189,18 +198,20 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     print(json.dumps(figures) if parsed.json else plan_text(figures))
 
 
-def _load_config(parsed: argparse.Namespace, overrides: list[str]) -> "Config":
-    """A config for pretraining; says so where overrides took the place of its phases."""
+def _tell_phases(parsed: argparse.Namespace, config: "Config") -> None:
+    """Says where settings on the command line took the place of the config's phases."""
+    import jax
+
     from bertjax.config import load_config
 
-    config = load_config(parsed.config, overrides)
-    if overrides and not config.train.phases and (own := load_config(parsed.config).train.phases):
+    if jax.process_index() or config.train.phases:
+        return
+    if own := load_config(parsed.config).train.phases:
         print(
             f"bertjax: {parsed.config}: one phase of {config.train.batch_size} rows of "
             f"{config.data.length} in place of its {len(own)}, which --train.phases changes",
             file=sys.stderr,
         )
-    return config
 
 
 def _load(parsed: argparse.Namespace, checkpoint: str) -> "Bert":

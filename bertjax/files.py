@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 LOCK = ".lock"
+SEEDS_FOLDER = "seeds"  # in a fine-tuning run of several seeds: a run for each
 _HOST = socket.gethostname()  # a process is known by its number on its own machine alone
 
 
@@ -185,29 +186,32 @@ def require_local(
     )
 
 
-def check_output(source: Path, output: Path, example: str) -> None:
+def check_output(
+    source: Path, output: Path, example: str, names: tuple[str, str] = ("--input", "--output")
+) -> None:
     """Refuses files that one cannot be made of the other: before the work, not after it.
 
     Args:
-        source: `--input`, which may be missing.
-        output: `--output`.
+        source: what is read; it may be missing.
+        output: what is written.
         example: a name that would do.
+        names: the options that give the two.
 
     Raises:
         UserError: one lies in a bucket, or the output is no place for a regular file of its own.
     """
-    require_local("--input", source)
+    require_local(names[0], source)
     require_local(
-        "--output", output, "write to a local file and copy that (gcloud storage cp FILE {})"
+        names[1], output, "write to a local file and copy that (gcloud storage cp FILE {})"
     )
     advice = f"give the name of a file, such as {example}"
     if output.is_dir():
-        raise UserError(f"--output {output}: is a folder; {advice}")
+        raise UserError(f"{names[1]} {output}: is a folder; {advice}")
     if output.exists() and source.exists() and output.samefile(source):
-        raise UserError(f"--output {output}: is the input too; give another name")
+        raise UserError(f"{names[1]} {output}: is {names[0]} too; give another name")
     if output.exists() and not output.is_file():
         raise UserError(
-            f"--output {output}: is no regular file, such as a pipe or a device; {advice}"
+            f"{names[1]} {output}: is no regular file, such as a pipe or a device; {advice}"
         )
     if not os.access(output.resolve().parent, os.W_OK):
-        raise UserError(f"--output {output}: no folder {output.parent} that can be written to")
+        raise UserError(f"{names[1]} {output}: no folder {output.parent} that can be written to")

@@ -158,6 +158,11 @@ def phases(config: Config) -> tuple[Phase, ...]:
     )
 
 
+def largest_phase(config: Config) -> Phase:
+    """The phase with the most positions in a step; of equals that with the longest rows."""
+    return max(phases(config), key=lambda phase: (phase.batch_size * phase.length, phase.length))
+
+
 def total_steps(config: Config) -> int:
     """Steps of the whole run, over all phases."""
     return sum(phase.steps for phase in phases(config))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bertjax.cli import choose_platform
 from bertjax.config import Config, load_config
 from bertjax.errors import UserError
-from bertjax.files import write_whole
+from bertjax.files import SEEDS_FOLDER, write_whole
 
 if TYPE_CHECKING:
     from bertjax.tasks.finetune import Pretrained
@@ -91,7 +91,7 @@ def main() -> int:
         print(f"{names}: {message}", file=sys.stderr)
     refused = 2 if wrong else 0
     for task in (task for task in there if task not in wrong):
-        row: dict[str, Any] = {"task": task}
+        row: dict[str, Any] = {"task": task} | rows.get(task, {})
         try:
             for start, pretrained in starts.items():
                 run = parsed.output / f"{task}-{start}"
@@ -120,12 +120,12 @@ def earlier_rows(folder: Path, made: dict[str, Any]) -> dict[str, dict[str, Any]
         rows = {row["task"]: row for row in table["tasks"]}
         different = [name for name, value in made.items() if table[name] != value]
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{file}: not a table that this script wrote; remove it") from error
-    if different:
         raise UserError(
-            f"{file}: was made with another {different[0].replace('_', ' ')}; "
-            "give --output another folder"
-        )
+            f"{file}: not a table that this script wrote; give --output another folder"
+        ) from error
+    if different:
+        what = "other settings" if different == ["settings"] else "another checkpoint"
+        raise UserError(f"{file}: was made with {what}; give --output another folder")
     return rows
 
 
@@ -164,9 +164,10 @@ def train(
 ) -> dict[str, Any]:
     """The figures of the best step, and over several seeds their mean and standard deviation.
 
-    A single seed's run lies where several would lie, so that more can be added.
+    A single seed's run lies where several would lie, so that more can be added; those that are
+    there already count too.
     """
-    from bertjax.tasks.finetune import SEEDS_FOLDER, finetune
+    from bertjax.tasks.finetune import finetune
     from bertjax.tasks.seeds import finetune_seeds
 
     asked = load_config(_CONFIGS.get(task, task), overrides)
@@ -174,8 +175,13 @@ def train(
     if config != asked:
         print(f"{task}: rows of {config.data.length} tokens, the checkpoint has no more positions")
     train, dev = files
+    if (run / "config.json").exists() and not (run / SEEDS_FOLDER).exists():
+        raise UserError(f"{run}: holds a run that is not of this script; move it away")
+    first = config.train.seed
+    while (run / SEEDS_FOLDER / str(first + seeds)).exists():
+        seeds += 1
     if seeds == 1:
-        own = run / SEEDS_FOLDER / str(config.train.seed)
+        own = run / SEEDS_FOLDER / str(first)
         report = finetune(config, pretrained, train, dev, own)
     else:
         report = finetune_seeds(config, pretrained, train, dev, run, seeds)

@@ -14,6 +14,7 @@ from bertjax.config import (
     TrainConfig,
     apply_override,
     from_json,
+    largest_phase,
     load_config,
     phases,
     to_json,
@@ -317,6 +318,28 @@ def test_overriding_what_phases_say_themselves_makes_one_phase_of_the_plain_fiel
     two_phases, override, phase
 ):
     assert phases(load_config(two_phases, [override])) == (phase,)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "largest"),
+    [
+        ([(128, 32), (512, 8)], 1),  # as many positions, longer rows
+        ([(512, 8), (128, 32)], 0),
+        ([(128, 64), (512, 8)], 0),
+        ([(16, 8), (128, 8), (64, 8)], 1),
+    ],
+)
+def test_the_largest_phase_has_the_most_positions_or_of_equals_the_longest_rows(shapes, largest):
+    parts = [Phase(9, length, rows, 1e-3, 0) for length, rows in shapes]
+    assert largest_phase(Config(train=TrainConfig(phases=tuple(parts)))) is parts[largest]
+
+
+def test_heads_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(
+        UserError, match=r"mesh\.tensor=8: model\.num_heads=12 cannot be shared out"
+    ):
+        validate(load_config("base", ["--mesh.tensor=8"]))
+    validate(load_config("base", ["--mesh.tensor=4"]))
 
 
 def test_steps_and_epochs_on_the_command_line_replace_each_other():

@@ -53,7 +53,7 @@ def test_a_recipe_has_the_published_size_and_length(name):
     published, config = RECIPES[name], load_config(name)
     figures = plan(config)
     sequences = sum(phase.steps * phase.batch_size for phase in phases(config))
-    assert figures["parameters"] == pytest.approx(published.parameters, rel=0.012)
+    assert figures["parameters"] == pytest.approx(published.parameters, rel=0.015)
     assert figures["steps"] == pytest.approx(published.steps, abs=2)
     assert sequences == pytest.approx(published.sequences, rel=0.002)
     assert figures["positions"] == pytest.approx(published.tokens, rel=0.002)

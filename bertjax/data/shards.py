@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, is_transient
 from bertjax.files import require_local
 from bertjax.text.prepare_state import FORMAT_VERSION
 from bertjax.text.records import TokenizedDocument, decode_document
@@ -116,6 +116,8 @@ def _damage_told(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, IndexError) as error:
+        if is_transient(error):  # such as a mounted bucket that is away for a moment
+            raise
         reason = " ".join(str(error).split()) or "its end is missing"
         raise UserError(
             f"{file} is damaged ({reason}); copy it again or run bertjax prepare again"

@@ -13,7 +13,7 @@ from etils import epath
 
 from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json
 from bertjax.errors import UserError
-from bertjax.files import located
+from bertjax.files import SEEDS_FOLDER, located
 from bertjax.interop.bert_config import read_settings
 from bertjax.interop.checkpoint import EXTRAS, Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
@@ -29,7 +29,6 @@ from bertjax.interop.weights import BY_VOCABULARY, Imported, expected_shapes
 from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings
-from bertjax.tasks.finetune import SEEDS_FOLDER
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.typed_values import build
 
@@ -62,12 +61,12 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     if not folder.is_dir():
         raise UserError(f"{path} is a file: give the folder that it is in")
     inner = transformer_folder(folder)
-    if (folder / SEEDS_FOLDER).is_dir():
-        raise UserError(
-            f"{path}: not all of its seeds are trained: the command that began it goes on, and "
-            f"{folder / SEEDS_FOLDER} holds a run for each"
-        )
     if not (inner / CONFIG_FILE).exists():
+        if (folder / SEEDS_FOLDER).is_dir():
+            raise UserError(
+                f"{path} holds runs of single seeds: give one of {folder / SEEDS_FOLDER}, or let "
+                "the command that began it end, which makes it the best of several"
+            )
         raise UserError(
             f"{path} is not a checkpoint: expected a run of bertjax, a Hugging Face folder "
             "(config.json, model.safetensors) or a Google folder (bert_config.json, *.ckpt.index)"

@@ -184,10 +184,11 @@ def span_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.A
     return _apply_head("span_head", params, config, hidden)
 
 
-def count_parameters(config: ModelConfig) -> int:
-    """Weights with the pretraining heads, the tied decoder once, no padding of the vocabulary."""
+def count_parameters(config: ModelConfig, heads: Sequence[str] = PRETRAINING_HEADS) -> int:
+    """Weights with these heads, the tied decoder once, no padding of the vocabulary."""
     one_layer = dataclasses.replace(config, num_layers=1)
-    shapes = jax.eval_shape(functools.partial(init_params, one_layer), jax.random.key(0))
+    init = functools.partial(init_params, one_layer, heads=heads)
+    shapes = jax.eval_shape(init, jax.random.key(0))
     size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731
     assert config.vocab_size is not None
     added = (vocab_rows(config) - config.vocab_size) * (config.hidden_size + 1)
@@ -208,7 +209,7 @@ def model_flops(
         config: the model, its vocabulary size set.
         batch: rows, each of `length` positions.
         predictions: predicted positions per row.
-        pairs: packed pairs per row, for the pooler.
+        pairs: packed pairs per row, for the pooler; 0 without one.
     """
     assert config.vocab_size is not None
     hidden, inner = config.hidden_size, config.intermediate_size

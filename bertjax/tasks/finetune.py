@@ -16,7 +16,7 @@ from etils import epath
 from bertjax.config import Classification, Config, validate
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
-from bertjax.files import located, sha256_of
+from bertjax.files import SEEDS_FOLDER, located, sha256_of
 from bertjax.tasks.example_batches import ExampleBatches
 from bertjax.tasks.finetune_config import check_warmup, with_model, with_planned_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
@@ -35,8 +35,6 @@ from bertjax.train.run_folder import hold_run, open_run, write_config, write_fil
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
-
-SEEDS_FOLDER = "seeds"  # in a run of several seeds: a run for each
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from etils import epath
 
 from bertjax.config import Config
 from bertjax.errors import UserError
-from bertjax.files import located
-from bertjax.tasks.finetune import SEEDS_FOLDER, Pretrained, finetune, write_report
+from bertjax.files import SEEDS_FOLDER, located
+from bertjax.tasks.finetune import Pretrained, finetune, write_report
 from bertjax.train.run_folder import hold_run
 
 _CONFIG_FILE = "config.json"
@@ -23,9 +23,8 @@ def finetune_seeds(
 ) -> dict[str, Any]:
     """`finetune` with `seeds` seeds from `train.seed` on, in RUN/seeds/SEED.
 
-    RUN becomes a copy of the best one, whose seed the report names; until all are trained it is no
-    run that can be opened. Started again it goes on where it stopped; with more seeds, it trains
-    those that are missing.
+    RUN becomes a copy of the best one, whose seed the report names, when all are trained. Started
+    again it goes on where it stopped; with more seeds, it trains those that are missing.
 
     Returns:
         the best one's report with, besides, `seed`, `seeds` (each one's figures), `mean` and

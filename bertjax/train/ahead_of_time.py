@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.config import Config, Phase, phases
+from bertjax.config import Config, Phase, largest_phase
 from bertjax.data.packing import max_pairs
 from bertjax.errors import UserError
 from bertjax.train.compiled_report import Listing
@@ -43,7 +43,7 @@ class Compiled(NamedTuple):
 
 
 def plan_on(config: Config, where: Slice) -> dict[str, Any]:
-    """Compiles a training step for a slice: of several phases, that with the most positions.
+    """Compiles a training step for a slice: of several phases, that of the largest.
 
     Args:
         config: for pretraining, its `model.vocab_size` set.
@@ -61,9 +61,7 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
     """
     if config.task is not None:
         raise UserError("--topology: it compiles pretraining; this is a config for fine-tuning")
-    # The later of equals: its rows are not shorter, and attention takes more of longer ones.
-    largest = max(reversed(phases(config)), key=lambda phase: phase.batch_size * phase.length)
-    config = with_phase(config, largest)
+    config = with_phase(config, largest_phase(config))
     compiled = compile_step(config, where)
     devices, listing = len(where.devices), compiled.listing
     cores = devices // where.chips  # devices of a chip

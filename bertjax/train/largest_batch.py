@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from bertjax.config import Config, phases
+from bertjax.config import Config, largest_phase
 from bertjax.train.ahead_of_time import compile_step, with_phase
 from bertjax.train.slices import Slice
 
@@ -11,7 +11,7 @@ _TRIES = 8  # compilations at most
 
 
 def largest_batch(config: Config, where: Slice) -> int:
-    """The most rows per chip for which the step of the config's last phase was seen to fit.
+    """The most rows per chip for which the step of the config's largest phase was seen to fit.
 
     To about a sixteenth; 0 if none of the numbers that were tried fits.
 
@@ -19,7 +19,7 @@ def largest_batch(config: Config, where: Slice) -> int:
         config: for pretraining, its `model.vocab_size` set; its batch size is where to begin.
         where: from `find_slice`.
     """
-    phase, parts = phases(config)[-1], config.train.accumulation
+    phase, parts = largest_phase(config), config.train.accumulation
     devices = len(where.devices)  # two a chip in tpu7x
     share = None if where.memory is None else where.memory * where.chips // devices
 

@@ -70,7 +70,7 @@ def mlm_nsp_objective(
         compute_dtype: None takes the config's, or float32 on a CPU and bfloat16 elsewhere.
     """
     dtype = jnp.dtype(compute_dtype or config.train.compute_dtype or default_compute_dtype())
-    heads = ("mlm_head",) if config.data.pairs == "none" else bert.PRETRAINING_HEADS
+    heads = pretraining_heads(config)
     loss = functools.partial(
         pretraining_loss, config=config.model, table=table, masking=config.masking, dtype=dtype
     )
@@ -85,6 +85,11 @@ def mlm_nsp_objective(
         axes=bert.logical_axes(config.model, heads),
         criterion=sum_of_losses,
     )
+
+
+def pretraining_heads(config: Config) -> tuple[str, ...]:
+    """The heads that pretraining trains: none for pairs where there are none."""
+    return ("mlm_head",) if config.data.pairs == "none" else bert.PRETRAINING_HEADS
 
 
 def sum_of_losses(figures: dict[str, float | int | None]) -> float | None:

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from bertjax.config import Config, phases, validate
+from bertjax.config import Config, largest_phase, phases, validate
 from bertjax.data.packing import max_pairs
 from bertjax.model.bert import count_parameters, model_flops
 from bertjax.train.masking import prediction_count
+from bertjax.train.objective import pretraining_heads
 
 PUBLISHED_VOCABULARY = 30_522  # google-research/bert, uncased: what a config without data gets
 
@@ -18,9 +19,9 @@ def plan(config: Config) -> dict[str, Any]:
     """Parameters, arithmetic and tokens of a run; compiles nothing.
 
     Returns:
-        `parameters` (both heads, the tied decoder once, without vocabulary padding),
-        `model_flops` of one step of the last phase, `steps`, `positions` (rows times length over
-        all steps) and `total_model_flops`.
+        `parameters` (with the heads that are trained, the tied decoder once, without vocabulary
+        padding), `model_flops` of one step of the largest phase, `steps`, `positions` (rows times
+        length over all steps) and `total_model_flops`.
 
     Raises:
         UserError: settings that cannot work.
@@ -29,8 +30,8 @@ def plan(config: Config) -> dict[str, Any]:
     config = with_vocabulary(config)
     stretches, flops = phases(config), _phase_flops(config)
     return {
-        "parameters": count_parameters(config.model),
-        "model_flops": flops[-1],
+        "parameters": count_parameters(config.model, pretraining_heads(config)),
+        "model_flops": flops[stretches.index(largest_phase(config))],
         "steps": sum(phase.steps for phase in stretches),
         "positions": sum(phase.steps * phase.batch_size * phase.length for phase in stretches),
         "total_model_flops": sum(
@@ -54,6 +55,13 @@ def step_flops(config: Config) -> Callable[[int], float]:
     return lambda step: values[min(bisect.bisect_right(ends, step), len(ends) - 1)]
 
 
+def _pairs(config: Config, length: int) -> int:
+    """The most pairs of a row that the pooler reads; none where there is no head for them."""
+    if config.data.pairs == "none":
+        return 0
+    return max_pairs(length) if config.data.packing else 1
+
+
 def _phase_flops(config: Config) -> list[float]:
     """The model's own arithmetic in a step of each phase."""
     return [
@@ -62,7 +70,7 @@ def _phase_flops(config: Config) -> list[float]:
             phase.batch_size,
             phase.length,
             prediction_count(phase.length, config.masking.rate),
-            max_pairs(phase.length) if config.data.packing else 1,
+            _pairs(config, phase.length),
         )
         for phase in phases(config)
     ]

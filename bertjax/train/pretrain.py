@@ -29,7 +29,7 @@ from bertjax.train.initial import (
 from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_batches
-from bertjax.train.objective import mlm_nsp_objective
+from bertjax.train.objective import mlm_nsp_objective, pretraining_heads
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
 from bertjax.train.record import list_steps
@@ -108,7 +108,10 @@ def _train(
         validation = ()
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     objective = mlm_nsp_objective(config, table, batches, validation)
-    facts = {"parameters": count_parameters(config.model), "corpora": _corpora(manifest)}
+    facts = {
+        "parameters": count_parameters(config.model, pretraining_heads(config)),
+        "corpora": _corpora(manifest),
+    }
 
     def initial_params() -> Any:
         assert initial is not None

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bertjax.data import shards as shards_module
 from bertjax.data.shards import open_split, read_manifest
 from bertjax.errors import UserError
 from tests.data.corpora import random_corpus, write_data_folder
@@ -121,6 +123,18 @@ def test_a_shard_of_other_documents_is_named_when_it_is_read(data_folder):
     documents = open_split(data_folder, "train")
     with pytest.raises(UserError, match=r"00001-of-00004\..*damaged \(other documents than"):
         documents.read([9])
+
+
+def test_a_shard_that_cannot_be_read_for_the_moment_is_not_called_damaged(data_folder, monkeypatch):
+    """As of a mounted bucket that is away: the next try may succeed."""
+
+    def away(_):
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    documents = open_split(data_folder, "train")
+    monkeypatch.setattr(shards_module, "_open", away)
+    with pytest.raises(OSError, match="not connected"):
+        documents.read([0])
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,23 @@ def test_the_jobset_reads_data_from_its_mount_and_writes_its_run_to_the_bucket(j
     )
 
 
+def test_the_jobset_ends_where_the_command_is_at_fault_and_restarts_where_a_host_is(jobset):
+    """Exit status 2 is the user's (cli.py); without a rule that matches, JobSet restarts."""
+    policy, job = jobset["spec"]["failurePolicy"], jobset["spec"]["replicatedJobs"][0]["template"]
+    (at_fault,) = policy["rules"]
+    assert at_fault["action"] == "FailJobSet"
+    assert at_fault["onJobFailureReasons"] == ["PodFailurePolicy"]
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    pod = job["spec"]["template"]["spec"]
+    assert rule["action"] == "FailJob"
+    assert rule["onExitCodes"] == {
+        "containerName": pod["containers"][0]["name"],
+        "operator": "In",
+        "values": [2],
+    }
+    assert pod["restartPolicy"] == "Never"  # what a podFailurePolicy asks for
+
+
 def test_what_the_image_is_built_of_is_there():
     lines = (ROOT / "scripts" / "gke" / "Dockerfile").read_text().splitlines()
     copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]

@@ -52,21 +52,21 @@ def test_rows_of_the_same_checkpoint_and_settings_stay_in_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("other", "name"),
     [
-        ({"started_from": "another run"}, "started from"),
-        ({"weights_digest": "cd"}, "weights digest"),
-        ({"settings": ["--train.epochs=1"]}, "settings"),
+        ({"started_from": "another run"}, "another checkpoint"),
+        ({"weights_digest": "cd"}, "another checkpoint"),
+        ({"settings": ["--train.epochs=1"]}, "other settings"),
     ],
 )
 def test_a_table_of_another_checkpoint_or_other_settings_is_left_alone(tmp_path, other, name):
     write_tables(tmp_path, MADE, [])
-    with pytest.raises(UserError, match=f"was made with another {name}; give --output another"):
+    with pytest.raises(UserError, match=f"was made with {name}; give --output another"):
         earlier_rows(tmp_path, MADE | other)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"tasks": [{}]}', '{"tasks": [1]}'])
 def test_a_damaged_table_is_told_in_one_line(tmp_path, text):
     (tmp_path / "table.json").write_text(text)
-    with pytest.raises(UserError, match=r"table\.json: not a table that this script wrote; remove"):
+    with pytest.raises(UserError, match=r"table\.json: not a table that this script wrote; give"):
         earlier_rows(tmp_path, MADE)
 
 
@@ -104,6 +104,9 @@ def test_every_task_is_trained_from_the_checkpoint_and_from_scratch_and_seeds_ar
     first, then = table_of(), table_of("--task", "sst2", "--seeds", "2")
     assert list(first) == list(then) == ["sst2", "cola"]
     assert then["cola"] == first["cola"]
+    without = table_of("--no-scratch")["sst2"]  # one seed and no baseline: both stay
+    assert without["pretrained"]["seeds"] == then["sst2"]["pretrained"]["seeds"]
+    assert without["scratch"] == then["sst2"]["scratch"]
     for start, source in (("pretrained", "run (bertjax"), ("scratch", "random weights")):
         row = first["sst2"][start]
         assert row["started_from"].startswith(source)
@@ -113,6 +116,17 @@ def test_every_task_is_trained_from_the_checkpoint_and_from_scratch_and_seeds_ar
         assert seeds["0"] == row["figures"]
     assert "| sst2 | accuracy | " in (output / "table.md").read_text()
     assert " ± " in (output / "table.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_of_somebody_else_is_left_alone(monkeypatch, capsys, tmp_path, tasks, init):
+    other = tmp_path / "out" / "sst2-pretrained" / "config.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
+    message = refused(monkeypatch, capsys, init, tasks, str(tmp_path / "out"))
+    assert (
+        message == f"sst2: {other.parent}: holds a run that is not of this script; move it away\n"
+    )
 
 
 @pytest.mark.parametrize(("positions", "length"), [(128, 128), (512, 384)])

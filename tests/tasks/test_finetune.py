@@ -17,6 +17,7 @@ from bertjax.config import (
     Regression,
 )
 from bertjax.errors import UserError
+from bertjax.files import held
 from bertjax.tasks.finetune import Pretrained, finetune
 from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.initial import InitialWeights
@@ -206,11 +207,23 @@ def test_a_run_whose_copy_of_the_best_seed_was_cut_short_is_made_whole(with_seed
     kept = bertjax.load(run).params
     (run / "config.json").unlink()  # it comes last
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(UserError, match="not all of its seeds are trained: the command that began"):
+    with pytest.raises(UserError, match="holds runs of single seeds: give one of "):
         bertjax.load(run)
     again = finetune_seeds(config(1), pretrained(), *files, run, seeds=3)
     assert again["seed"] == report["seed"]
     jax.tree.map(np.testing.assert_array_equal, bertjax.load(run).params, kept)
+
+
+def test_an_unchanged_best_seed_is_not_copied_again(with_seeds, files, monkeypatch):
+    run, report = with_seeds
+    monkeypatch.setattr("bertjax.tasks.seeds._copy", lambda *_: pytest.fail("copied"))
+    assert finetune_seeds(config(1), pretrained(), *files, run, seeds=3)["seed"] == report["seed"]
+
+
+def test_seeds_that_somebody_else_trains_are_refused(files, tmp_path):
+    run = tmp_path / "run"
+    with held(run, "the other"), pytest.raises(UserError, match="another bertjax process is at w"):
+        finetune_seeds(config(1), pretrained(), *files, run, seeds=2)
 
 
 def test_seeds_of_other_settings_are_refused(with_seeds, files):

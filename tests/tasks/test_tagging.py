@@ -1,5 +1,7 @@
 """The tagging task from file to predictions; the model's part is in test_tagging_parity.py."""
 
+import typing
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -211,6 +213,8 @@ def test_scores_and_details_of_right_and_wrong_predictions(task, tmp_path):
         "accuracy": 1.0,
     }
     assert task.details(records, right)["errors"] == []
+    choices = typing.get_args(typing.get_type_hints(Tagging)["metric"])
+    assert set(choices) <= set(task.score(records, right))  # any may pick the best step
     wrong = [right[0] | {"labels": ["B-per", "O", "B-loc"]}, right[1]]
     assert task.score(records, wrong) == pytest.approx(
         {"precision": 1 / 3, "recall": 1 / 2, "f1": 0.4, "macro_f1": 1 / 3, "accuracy": 0.6}

@@ -12,6 +12,8 @@ from bertjax.train.hardware import peak_flops
         ("NVIDIA H100 80GB HBM3", 989e12),
         ("NVIDIA H100 PCIe", 756e12),
         ("NVIDIA H100 NVL", 835e12),
+        ("NVIDIA GH200 480GB", 989e12),
+        ("TPU7x", 1153.5e12),
         ("NVIDIA L4", 121e12),
         ("NVIDIA L40S", 362e12),
     ],
