@@ -109,7 +109,7 @@ def test_a_changed_byte_in_a_shard_ends_training_in_one_line(data, tmp_path, cap
     assert main(command) == 2
     phases, told = capfd.readouterr().err.splitlines()
     assert phases == (
-        "bertjax: tiny: one phase of 128 rows of 32 in place of its 4, which --train.phases changes"
+        "bertjax: tiny: one phase of 16 rows of 32 in place of its 4, which --train.phases changes"
     )
     assert told.startswith(f"bertjax: {shard} is damaged (")
 
