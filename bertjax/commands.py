@@ -61,9 +61,9 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
             raise UserError("give all of --coordinator-address, --num-processes, --process-id")
         os.environ |= hosts
     join_processes()
-    _tell_phases(parsed, config)
     with ending_together():
-        pretrain(config, parsed.data, parsed.folder, None if parsed.init is None else initial)
+        given = None if parsed.init is None else initial
+        pretrain(config, parsed.data, parsed.folder, given, _lost_phases(parsed, config))
 
 
 def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
@@ -177,11 +177,11 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.train.plan import plan, with_vocabulary
 
     config = load_config(parsed.config, overrides)
-    _tell_phases(parsed, config)
-    figures = plan(config)
+    figures, remarks = plan(config), _lost_phases(parsed, config)
     if parsed.topology is None:
         if parsed.largest_batch:
             raise UserError("--largest-batch needs --topology")
+        _tell(*remarks)
         _print_figures(figures, parsed.json)
         return
     from bertjax.train.ahead_of_time import plan_on
@@ -190,7 +190,7 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.train.slices import find_slice
 
     where = find_slice(parsed.topology)
-    print(f"bertjax: compiling for {where.name}; large models take minutes", file=sys.stderr)
+    _tell(*remarks, f"compiling for {where.name}; large models take minutes")
     config = with_vocabulary(config)
     figures |= plan_on(config, where)
     if parsed.largest_batch:
@@ -198,20 +198,22 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     print(json.dumps(figures) if parsed.json else plan_text(figures))
 
 
-def _tell_phases(parsed: argparse.Namespace, config: "Config") -> None:
-    """Says where settings on the command line took the place of the config's phases."""
-    import jax
-
+def _lost_phases(parsed: argparse.Namespace, config: "Config") -> list[str]:
+    """A line where settings on the command line took the place of the config's phases."""
     from bertjax.config import load_config
 
-    if jax.process_index() or config.train.phases:
-        return
-    if own := load_config(parsed.config).train.phases:
-        print(
-            f"bertjax: {parsed.config}: one phase of {config.train.batch_size} rows of "
-            f"{config.data.length} in place of its {len(own)}, which --train.phases changes",
-            file=sys.stderr,
-        )
+    own = load_config(parsed.config).train.phases
+    if config.train.phases or not own:
+        return []
+    return [
+        f"{parsed.config}: one phase of {config.train.batch_size} rows of {config.data.length} in "
+        f"place of its {len(own)}, which --train.phases changes"
+    ]
+
+
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(f"bertjax: {line}", file=sys.stderr)
 
 
 def _load(parsed: argparse.Namespace, checkpoint: str) -> "Bert":
@@ -225,7 +227,7 @@ def _load(parsed: argparse.Namespace, checkpoint: str) -> "Bert":
 
 def _tell_source(path: str, source: str) -> None:
     """Says what was opened; after the work, so that a mistake is still told in a single line."""
-    print(f"bertjax: opened {path}: {source}", file=sys.stderr)
+    _tell(f"opened {path}: {source}")
 
 
 def _print_figures(figures: Mapping[str, Any], as_json: bool) -> None:

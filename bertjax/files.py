@@ -208,7 +208,7 @@ def check_output(
     if output.is_dir():
         raise UserError(f"{names[1]} {output}: is a folder; {advice}")
     if output.exists() and source.exists() and output.samefile(source):
-        raise UserError(f"{names[1]} {output}: is {names[0]} too; give another name")
+        raise UserError(f"{names[1]} {output}: is the input too; give another name")
     if output.exists() and not output.is_file():
         raise UserError(
             f"{names[1]} {output}: is no regular file, such as a pipe or a device; {advice}"

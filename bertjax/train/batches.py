@@ -104,11 +104,11 @@ class Validation(Sequence[dict[str, jax.Array]]):
 
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
-        parts = phases(self._config)
-        smallest = min(phase.batch_size for phase in parts)
-        length = max(phase.length for phase in parts)
+        train = self._config.train  # somebody else's checkpoint has no steps, and so no phases
+        smallest = min((phase.batch_size for phase in train.phases), default=train.batch_size)
+        length = max((phase.length for phase in train.phases), default=self._config.data.length)
         shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
-        batch_size = -(-smallest // self._config.train.accumulation // shards) * shards
+        batch_size = -(-smallest // train.accumulation // shards) * shards
         most = self._most_positions
         return loader.validation_batches(
             open_split(self._data, "validation"),

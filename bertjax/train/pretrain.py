@@ -5,7 +5,7 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ def pretrain(
     data: str | Path,
     run: str | Path,
     initial: Callable[[], InitialWeights] | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Pretrains an encoder on DATA in the folder RUN, or goes on with the run that is there.
 
@@ -54,6 +55,7 @@ def pretrain(
         run: a local folder or `gs://`.
         initial: gives the weights to start from instead of random ones; called only if the run has
             no checkpoint.
+        remarks: lines to tell when nothing is refused any more and training begins.
 
     Returns:
         The summary, as in `summary.json`.
@@ -81,14 +83,20 @@ def pretrain(
         config, changes = open_run(run, config)
         if not same_everywhere([to_json(config), manifest["digest"], initial is not None]):
             raise UserError("the processes of this run differ in their config, --data or --init")
-        for change in changes:
-            _tell(f"{change}, otherwise as the run was started")
-        if (first := phases(config)[0]).warmup_steps > total_steps(config):
-            _tell(
-                f"the run ends before its warmup of {first.warmup_steps:,} steps; "
-                "--optimizer.warmup_share=0.01 warms up over a hundredth of any run"
-            )
-        return _train(config, data, folder, initial, manifest, tokenizer)
+        changes = [f"{change}, otherwise as the run was started" for change in changes]
+        remarks = [*changes, *remarks, *_unfinished_warmup(config)]
+        return _train(config, data, folder, initial, manifest, tokenizer, remarks)
+
+
+def _unfinished_warmup(config: Config) -> list[str]:
+    """A line where the run ends before its learning rate is reached."""
+    warmup = phases(config)[0].warmup_steps
+    if warmup <= total_steps(config):
+        return []
+    return [
+        f"the run ends before its warmup of {warmup:,} steps; --optimizer.warmup_share=0.01 warms "
+        "up over a hundredth of any run"
+    ]
 
 
 def _train(
@@ -98,6 +106,7 @@ def _train(
     initial: Callable[[], InitialWeights] | None,
     manifest: dict[str, Any],
     tokenizer: "Tokenizer",
+    remarks: Sequence[str],
 ) -> dict[str, Any]:
     """Puts the parts together, and trains."""
     mesh = make_mesh(config.mesh)
@@ -125,6 +134,8 @@ def _train(
         step = max(list_steps(folder), default=None)
         facts |= recorded_source(run, initial is not None, step, _tell)
         save_tokenizer(tokenizer, run / "tokenizer", step is not None)
+        for remark in remarks:
+            _tell(remark)
         return fit(
             objective,
             config,

@@ -246,21 +246,6 @@ def test_an_equal_evaluation_tries_the_patience_and_the_last_of_equals_is_kept(t
     assert load_params(tmp_path, best=True)[1] == 6
 
 
-def test_a_checkpoint_of_a_run_that_kept_no_best_goes_on(tmp_path, monkeypatch):
-    train(tmp_path, toy_config(10))
-    restore = Checkpoints.restore
-
-    def without(self, abstract_state):
-        restored = restore(self, abstract_state)
-        metadata = {
-            k: v for k, v in restored.metadata.items() if k not in ("improved", "criterion")
-        }
-        return dataclasses.replace(restored, metadata=metadata)
-
-    monkeypatch.setattr(Checkpoints, "restore", without)
-    assert train(tmp_path, toy_config(20))["steps"] == 20
-
-
 def test_a_run_out_of_patience_does_not_go_on(tmp_path):
     train(tmp_path, toy_config(20, **PATIENT), scored([5.0, 3.0, 4.0, 3.5]))
     again = train(tmp_path, toy_config(20, **PATIENT), scored([9.0]))

@@ -4,7 +4,6 @@ import pytest
 from etils import epath
 
 from bertjax.config import (
-    Classification,
     Config,
     MeshConfig,
     ModelConfig,
@@ -48,16 +47,6 @@ def steps_of(run):
 def test_a_new_run_keeps_its_config(tmp_path):
     assert start(tmp_path / "a" / "run", CONFIG) == []
     assert read_config(tmp_path / "a" / "run") == CONFIG
-
-
-def test_a_run_from_before_its_label_weights_were_kept_goes_on_and_keeps_them(tmp_path):
-    task = Classification(labels=("no", "yes"), class_weights="balanced")
-    now = dataclasses.replace(task, label_weights=(0.6, 3.0))
-    start(tmp_path, dataclasses.replace(CONFIG, task=task))
-    assert start(tmp_path, dataclasses.replace(CONFIG, task=now)) == []
-    other = dataclasses.replace(now, label_weights=(1.0, 3.0))
-    with pytest.raises(UserError, match=r"task\.label_weights"):
-        start(tmp_path, dataclasses.replace(CONFIG, task=other))
 
 
 def test_opening_a_run_writes_nothing_into_it(tmp_path):
