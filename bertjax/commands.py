@@ -63,7 +63,8 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     join_processes()
     with ending_together():
         given = None if parsed.init is None else initial
-        pretrain(config, parsed.data, parsed.folder, given, _lost_phases(parsed, config))
+        remarks = _lost_phases(parsed.config, config, overrides)
+        pretrain(config, parsed.data, parsed.folder, given, remarks)
 
 
 def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
@@ -177,7 +178,7 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.train.plan import plan, with_vocabulary
 
     config = load_config(parsed.config, overrides)
-    figures, remarks = plan(config), _lost_phases(parsed, config)
+    figures, remarks = plan(config), _lost_phases(parsed.config, config, overrides)
     if parsed.topology is None:
         if parsed.largest_batch:
             raise UserError("--largest-batch needs --topology")
@@ -198,15 +199,17 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     print(json.dumps(figures) if parsed.json else plan_text(figures))
 
 
-def _lost_phases(parsed: argparse.Namespace, config: "Config") -> list[str]:
-    """A line where settings on the command line took the place of the config's phases."""
+def _lost_phases(name: str, config: "Config", overrides: list[str]) -> list[str]:
+    """A line where settings of other fields took the place of the phases of the config `name`."""
     from bertjax.config import load_config
 
-    own = load_config(parsed.config).train.phases
-    if config.train.phases or not own:
+    if config.train.phases or any(text.startswith("--train.phases=") for text in overrides):
+        return []
+    own = load_config(name).train.phases
+    if not own:
         return []
     return [
-        f"{parsed.config}: one phase of {config.train.batch_size} rows of {config.data.length} in "
+        f"{name}: one phase of {config.train.batch_size} rows of {config.data.length} in "
         f"place of its {len(own)}, which --train.phases changes"
     ]
 

@@ -75,7 +75,7 @@ def check_warmup(config: Config) -> None:
     (phase,) = phases(config)
     if phase.warmup_steps > phase.steps:
         raise UserError(
-            f"optimizer.warmup_steps={phase.warmup_steps}: the whole run has {phase.steps} steps; "
+            f"optimizer.warmup_steps={phase.warmup_steps}: more than the whole run, {phase.steps}; "
             "--optimizer.warmup_share=0.1 warms up over a tenth of them"
         )
 

@@ -55,7 +55,8 @@ def pretrain(
         run: a local folder or `gs://`.
         initial: gives the weights to start from instead of random ones; called only if the run has
             no checkpoint.
-        remarks: lines to tell when nothing is refused any more and training begins.
+        remarks: lines to tell once settings, data and folder are found to fit, before weights and
+            checkpoints are read.
 
     Returns:
         The summary, as in `summary.json`.

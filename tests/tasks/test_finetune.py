@@ -243,7 +243,7 @@ def test_one_seed_is_refused_where_several_were_trained(with_seeds, files):
 
 def test_a_warmup_longer_than_the_run_is_refused(files, tmp_path):
     settings = dataclasses.replace(config(1), optimizer=OptimizerConfig())  # of a million steps
-    with pytest.raises(UserError, match=r"warmup_steps=10000: the whole run has 12 steps; --opt"):
+    with pytest.raises(UserError, match=r"warmup_steps=10000: more than the whole run, 12; --opt"):
         finetune(settings, pretrained(), *files, tmp_path)
 
 

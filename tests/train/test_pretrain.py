@@ -96,7 +96,7 @@ def test_data_with_another_tokenizer_than_its_own_is_refused(data, other_tokeniz
 
 
 @pytest.mark.slow
-def test_a_changed_byte_in_a_shard_ends_training_in_one_line(data, tmp_path, capfd):
+def test_a_changed_byte_in_a_shard_ends_training_and_is_told_in_one_line(data, tmp_path, capfd):
     shutil.copytree(data, tmp_path / "data")
     (shard,) = (tmp_path / "data" / "train").glob("*.array_record")
     content = bytearray(shard.read_bytes())
@@ -114,10 +114,14 @@ def test_a_changed_byte_in_a_shard_ends_training_in_one_line(data, tmp_path, cap
     assert told.startswith(f"bertjax: {shard} is damaged (")
 
 
-def test_a_run_that_another_process_trains_is_refused(data, tmp_path):
+def test_a_run_that_another_process_trains_is_refused_in_one_line(data, tmp_path, capfd):
     with held(tmp_path / "run", "the other"):
         with pytest.raises(UserError, match=r"/run: another bertjax process is at work"):
             pretrain(small_config(), data, tmp_path / "run")
+        command = ["pretrain", "tiny", "--data", str(data), "--run", str(tmp_path / "run")]
+        assert main([*command, "--train.batch_size=8", "--train.steps=1"]) == 2
+        (told,) = capfd.readouterr().err.splitlines()  # and nothing of phases or warmup
+        assert "another bertjax process is at work" in told
         assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"]
 
 
