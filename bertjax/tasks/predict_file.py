@@ -64,7 +64,7 @@ class FileModel:
         """Writes one JSON object per record, in order; labels in the file are not needed.
 
         Both files may be of any size (a question file, one JSON object, is held in memory). The
-        output appears whole or not at all.
+        output appears whole or not at all; a file is read through before the work begins.
 
         Returns:
             `records`, and how often something was repaired or left out, by what it was.
@@ -74,12 +74,13 @@ class FileModel:
         """
         check_output(file, output, "a.jsonl")
         notes = Notes()
+        total = self._count(file)
         counts: list[int] = []
 
         def write(temporary: Path) -> None:
             records = self._task.read(file, False, notes)
             blocks = self._predictor(labelled=False)(self._params, records)
-            counts.append(_write_lines(temporary, blocks))
+            counts.append(_write_lines(temporary, blocks, total))
 
         try:
             write_whole(output.resolve(), write)
@@ -87,13 +88,22 @@ class FileModel:
             raise UserError(f"{output}: cannot be written ({error.strerror})") from error
         return {"records": counts[0], **notes.counts}
 
+    def _count(self, file: Path) -> int | None:
+        """Its records; what is wrong in the last of them is told before the first is predicted.
+
+        None where it can be read only once, such as a pipe.
+        """
+        if file.exists() and not file.is_file():
+            return None
+        return sum(1 for _ in self._task.read(file, False, Notes()))
+
     def _predictor(self, labelled: bool) -> Predictor:
         return Predictor(self._task, self._config, self._tokenizer.pad_id, labelled)
 
 
-def _write_lines(path: Path, blocks: Iterator[Predicted]) -> int:
-    done = 0
-    with path.open("w", encoding="utf-8") as file, Progress("predicting", unit="record") as bar:
+def _write_lines(path: Path, blocks: Iterator[Predicted], total: int | None) -> int:
+    done, progress = 0, Progress("predicting", total, "record")
+    with path.open("w", encoding="utf-8") as file, progress as bar:
         for block in blocks:
             for prediction in block.predictions:
                 file.write(json.dumps(prediction, ensure_ascii=False) + "\n")

@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import os
 import shutil
+import threading
 
 import jax
 import numpy as np
@@ -97,6 +99,32 @@ def test_predictions_come_in_the_files_order_whether_it_has_labels_or_not(
     gold = [line.split("\t")[1] for line in files[1].read_text().splitlines()[1:]]
     right = np.mean([own["label"] == label for own, label in zip(found, gold, strict=True)])
     assert right == pytest.approx(finished[1]["figures"]["accuracy"])
+
+
+def test_what_is_wrong_in_the_last_row_is_told_before_the_first_is_predicted(
+    finished, tmp_path, monkeypatch
+):
+    from bertjax.tasks import predict_file
+
+    file = tmp_path / "damaged.tsv"
+    file.write_text("sentence\n" + "first\n" * 3 + "second\tone field too many\n")
+    monkeypatch.setattr(predict_file.Predictor, "__call__", lambda *_: pytest.fail("predicts"))
+    with pytest.raises(UserError, match=r"damaged.tsv: row 5: 2 fields, but the header has 1"):
+        bertjax.load(finished[0]).predict(file, tmp_path / "predicted.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.tsv"]
+
+
+def test_a_pipe_is_predicted_in_one_reading(finished, files, tmp_path):
+    rows = files[1].read_text()
+    pipe = tmp_path / "rows.tsv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(rows,))
+    writer.start()
+    bert = bertjax.load(finished[0])
+    assert bert.predict(pipe, tmp_path / "piped.jsonl") == {"records": 40}
+    writer.join()
+    bert.predict(files[1], tmp_path / "read.jsonl")
+    assert (tmp_path / "piped.jsonl").read_text() == (tmp_path / "read.jsonl").read_text()
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(finished, files, tmp_path, monkeypatch):
