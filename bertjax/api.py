@@ -165,16 +165,18 @@ class Bert(Checkpoint):
         task on `data`, a labelled file.
 
         Raises:
-            UserError: it has neither head, or the text cannot be used.
+            UserError: it has neither head, not one of the two is given, or it cannot be used.
         """
         from bertjax.train.evaluate import evaluate
 
         if self.experiment.task is not None:
-            if data is None:
+            if data is None or corpus is not None:
                 raise UserError("a fine-tuned model is evaluated on a labelled file: give data")
             return self.report(data)["figures"]
         if not {"mlm_head", "nsp_head"} & self.params.keys():
             raise UserError(f"nothing to evaluate: {self.source} (no mlm_head and no nsp_head)")
+        if (data is None) == (corpus is None):
+            raise UserError("this model is evaluated on one of the two: give data or corpus")
         return evaluate(self.params, self.experiment, self.tokenizer, data=data, corpus=corpus)
 
     def report(self, file: str | Path) -> dict[str, Any]:

@@ -176,21 +176,22 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Prints a configuration's size and arithmetic, and what its step is on devices not there."""
     from bertjax.config import load_config
     from bertjax.train.plan import plan, with_vocabulary
+    from bertjax.train.slices import find_slice
 
+    if parsed.largest_batch and parsed.topology is None:
+        raise UserError("--largest-batch needs --topology")
     config = load_config(parsed.config, overrides)
+    # Before anything is computed: from then on jax makes no further CPU devices.
+    where = find_slice(parsed.topology) if parsed.topology is not None else None
     figures, remarks = plan(config), _lost_phases(parsed.config, config, overrides)
-    if parsed.topology is None:
-        if parsed.largest_batch:
-            raise UserError("--largest-batch needs --topology")
+    if where is None:
         _tell(*remarks)
         _print_figures(figures, parsed.json)
         return
     from bertjax.train.ahead_of_time import plan_on
     from bertjax.train.largest_batch import largest_batch
     from bertjax.train.plan_text import plan_text
-    from bertjax.train.slices import find_slice
 
-    where = find_slice(parsed.topology)
     _tell(*remarks, f"compiling for {where.name}; large models take minutes")
     config = with_vocabulary(config)
     figures |= plan_on(config, where)

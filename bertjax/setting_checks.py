@@ -61,10 +61,6 @@ def _check_heads(config: Config) -> None:
             f"model.hidden_size={model.hidden_size} is not divisible by "
             f"model.num_heads={model.num_heads}"
         )
-    if model.num_heads % tensor:
-        raise UserError(
-            f"mesh.tensor={tensor}: model.num_heads={model.num_heads} cannot be shared out evenly"
-        )
     if model.attention != "fused":
         return
     head_dim = model.hidden_size // model.num_heads

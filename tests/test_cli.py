@@ -1,6 +1,7 @@
 """The command line: one clear line and status 2 for every mistake, figures as JSON on request."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -39,6 +40,21 @@ def test_plan_tells_the_published_number_of_parameters(config, parameters, capsy
     assert figures["model_flops"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.process
+def test_plan_compiles_for_more_cpu_devices_than_jax_has_by_itself():
+    flags = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
+    found = subprocess.run(
+        [sys.executable, "-m", "bertjax", "plan", "tiny", "--topology", "cpu:2", "--json"],
+        env=os.environ | {"XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(found.stdout)
+    assert (figures["devices"], figures["mesh"]) == (2, {"data": 2, "fsdp": 1, "tensor": 1})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -50,6 +66,8 @@ def test_plan_tells_the_published_number_of_parameters(config, parameters, capsy
         (["plan", "base", "--modle.num_layers=4"], "did you mean --model.num_layers?"),
         (["plan", "base", "--model.num_layers=four"], "expected int"),
         (["plan", "base", "--model.hidden_size=100"], "not divisible"),
+        (["plan", "sst2", "--train.steps=9"], "for fine-tuning: plan counts and compiles pretrain"),
+        (["plan", "base", "--largest-batch"], "--largest-batch needs --topology"),
         (["plan", "base", "extra"], "unknown argument extra"),
         (["plan", "miniature:num_layers=3"], "no miniature with num_layers=3"),
         (["pretrain", "tiny", "--data", "nowhere", "--run", "run"], "nowhere"),

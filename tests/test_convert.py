@@ -204,9 +204,11 @@ def test_outputs_of_heads_that_are_absent_are_none(tmp_path, heads, present):
         (("pooler",), lambda bert: bert.fill_mask("a [MASK]"), "without mlm_head"),
         (("mlm_head",), lambda bert: bert.next_sentence("a", "b"), "without nsp_head"),
         (("pooler",), lambda bert: bert.evaluate(corpus="x"), "nothing to evaluate"),
+        (("mlm_head",), lambda bert: bert.evaluate(), "one of the two: give data or corpus"),
+        (("mlm_head",), lambda bert: bert.evaluate("x", "y"), "one of the two: give data or"),
     ],
 )
-def test_what_needs_an_absent_head_is_refused(tmp_path, heads, call, message):
+def test_what_a_model_cannot_do_is_refused(tmp_path, heads, call, message):
     bert = bertjax.load(write_folder(tmp_path / "model", heads))
     with pytest.raises(UserError, match=message):
         call(bert)

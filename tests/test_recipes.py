@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from bertjax.config import load_config, phases, total_steps, validate
-from bertjax.train.mesh import validate_batches
+from bertjax.train.mesh import validate_mesh
 from bertjax.train.optimizer import learning_rate
 from bertjax.train.plan import plan
 
@@ -72,7 +72,7 @@ def test_a_recipe_tells_its_source_its_slice_and_what_differs(name):
 def test_the_batches_of_a_recipe_divide_over_its_slice(name):
     config = load_config(name)
     validate(config)
-    validate_batches(config, RECIPES[name].devices)
+    validate_mesh(config, RECIPES[name].devices)
 
 
 def test_nine_tenths_of_the_two_phases_are_short():

@@ -1,7 +1,7 @@
 """The `README.md` of a published model: what it is, how to use it, its data, training, figures."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,11 @@ def model_card(checkpoint: Checkpoint, name: str, architecture: str) -> str:
         *("", "## How to use", ""),
         *_usage(name, auto_class, task, tokenizer),
         *("", "## Data", ""),
-        *(_data(history) if trained_here else unknown),
+        *(_data(checkpoint) if trained_here else unknown),
         *("", "## Training", ""),
         *(_training(checkpoint) if trained_here else unknown),
         *("", "## Figures", ""),
-        *_figures(history),
+        *_figures(checkpoint),
     ]
     return "\n".join(lines) + "\n"
 
@@ -70,13 +70,16 @@ def _usage(name: str, auto_class: str, task: str, tokenizer: "Tokenizer") -> lis
     return [*lines, "```", "", f'Or with bertjax: `bertjax.load("{name}")`.']
 
 
-def _data(history: Mapping[str, Any]) -> list[str]:
-    corpora = history.get("facts", {}).get("corpora", [])
+def _data(checkpoint: Checkpoint) -> list[str]:
+    facts = checkpoint.history.get("facts", {})
+    if checkpoint.experiment.task is not None:
+        rows = [(_short(facts["training_file"]), facts["training_examples"])]
+        return _table(("file", "examples"), rows)
     rows = [
         (_short(corpus["spec"]), corpus["documents"], corpus["sentences"], corpus["tokens"])
-        for corpus in corpora
+        for corpus in facts.get("corpora", [])
     ]
-    digest = history.get("identity", {}).get("data_digest", "unknown")
+    digest = checkpoint.history.get("identity", {}).get("data_digest", "unknown")
     table = [*_table(("text", "documents", "sentences", "tokens"), rows), ""] if rows else []
     return [*table, f"Digest of the prepared data: `{digest}`."]
 
@@ -92,13 +95,16 @@ def _short(spec: str) -> str:
 
 def _training(checkpoint: Checkpoint) -> list[str]:
     experiment, history = checkpoint.experiment, checkpoint.history
-    optimizer, masking = experiment.optimizer, experiment.masking
+    optimizer, masking, task = experiment.optimizer, experiment.masking, experiment.task
     tokens = history.get("totals", {}).get("tokens")
+    pretraining = (
+        ("masked", f"{masking.rate:.0%}, by {masking.unit.replace('_', ' ')}"),
+        ("sentence pairs", experiment.data.pairs),
+    )
     rows = [
         ("steps", checkpoint.step),
         ("tokens seen", tokens if tokens is not None else "unknown"),
-        ("masked", f"{masking.rate:.0%}, by {masking.unit.replace('_', ' ')}"),
-        ("sentence pairs", experiment.data.pairs),
+        *(pretraining if task is None else ()),
         ("optimizer", f"{optimizer.name}, {optimizer.schedule} schedule"),
         ("weight decay", optimizer.weight_decay),
         ("dropout", experiment.model.dropout),
@@ -110,8 +116,9 @@ def _training(checkpoint: Checkpoint) -> list[str]:
     ]
     names = ("steps of the phase", "length", "rows per batch", "learning rate", "warmup steps")
     origin = history.get("facts", {}).get("started_from")
+    trained = "Pretrained" if task is None else f"Fine-tuned for {task.kind.replace('_', ' ')}"
     return [
-        f"Pretrained with bertjax{f', started from {origin}' if origin else ''}.",
+        f"{trained} with bertjax{f', started from {origin}' if origin else ''}.",
         "",
         *_table(("setting", "value"), rows),
         "",
@@ -119,13 +126,16 @@ def _training(checkpoint: Checkpoint) -> list[str]:
     ]
 
 
-def _figures(history: Mapping[str, Any]) -> list[str]:
-    known = history.get("validation") or {}
+def _figures(checkpoint: Checkpoint) -> list[str]:
+    known = checkpoint.history.get("validation") or {}
     figures = [(name, value) for name, value in known.items() if value is not None]
     if not figures:
         return ["None are known."]
+    where = "On the dev file, by which the step was chosen:"
+    if checkpoint.experiment.task is None:
+        where = "On the part of the text that was kept for validation, 15% of its tokens masked:"
     return [
-        "On the part of the text that was kept for validation, 15% of its tokens masked:",
+        where,
         "",
         *_table(("figure", "value"), figures),
     ]

@@ -68,7 +68,7 @@ def windows_of(
 
     Args:
         tokenizer: the model's; special tokens written out in a text are read as text.
-        length: the most tokens of an input, at least `max_question_tokens` + 5.
+        length: the most tokens of an input, at least `max_question_tokens` + 4.
         stride: tokens from one window's start to the next.
         max_question_tokens: what a question has beyond is left out.
     """
@@ -78,7 +78,7 @@ def windows_of(
         ids = tokenizer.encode(question.text, plain_text=True)[:max_question_tokens]
         context = encode(question.context)
         room = length - len(ids) - 3
-        ranges = _ranges(len(context.token_ids), room, min(stride, room // 2))
+        ranges = _ranges(len(context.token_ids), room, max(min(stride, room // 2), 1))
         return Windows(np.array(ids, np.int32), context, ranges)
 
     return cut

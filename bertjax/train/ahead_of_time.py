@@ -59,8 +59,6 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
     Raises:
         UserError: config and slice do not fit together.
     """
-    if config.task is not None:
-        raise UserError("--topology: it compiles pretraining; this is a config for fine-tuning")
     config = with_phase(config, largest_phase(config))
     compiled = compile_step(config, where)
     devices, listing = len(where.devices), compiled.listing

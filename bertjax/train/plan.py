@@ -8,6 +8,7 @@ from typing import Any
 
 from bertjax.config import Config, largest_phase, phases, validate
 from bertjax.data.packing import max_pairs
+from bertjax.errors import UserError
 from bertjax.model.bert import count_parameters, model_flops
 from bertjax.train.masking import prediction_count
 from bertjax.train.objective import pretraining_heads
@@ -24,9 +25,11 @@ def plan(config: Config) -> dict[str, Any]:
         length over all steps) and `total_model_flops`.
 
     Raises:
-        UserError: settings that cannot work.
+        UserError: settings that cannot work, or those of a labelled task.
     """
     validate(config)
+    if config.task is not None:
+        raise UserError("a config for fine-tuning: plan counts and compiles pretraining")
     config = with_vocabulary(config)
     stretches, flops = phases(config), _phase_flops(config)
     return {

@@ -28,7 +28,7 @@ from bertjax.train.initial import (
 )
 from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table
-from bertjax.train.mesh import batch_sharding, make_mesh, validate_batches
+from bertjax.train.mesh import batch_sharding, make_mesh, validate_mesh
 from bertjax.train.objective import mlm_nsp_objective, pretraining_heads
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
@@ -79,7 +79,7 @@ def pretrain(
     config = with_vocab_size(config, tokenizer.vocab_size)
     validate(config)
     use_compilation_cache()
-    validate_batches(config, make_mesh(config.mesh).size)
+    validate_mesh(config, make_mesh(config.mesh).size)
     with hold_run(run):
         config, changes = open_run(run, config)
         if not same_everywhere([to_json(config), manifest["digest"], initial is not None]):

@@ -17,7 +17,7 @@ from bertjax.train.mesh import (
     optimizer_shardings,
     param_shardings,
     put_batch,
-    validate_batches,
+    validate_mesh,
 )
 
 
@@ -56,12 +56,19 @@ def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused(
 ):
     train = TrainConfig(steps=1, batch_size=batch_size, accumulation=accumulation)
     with pytest.raises(UserError, match=f"train.batch_size={batch_size} is not divisible by 8"):
-        validate_batches(Config(train=train), 8)
+        validate_mesh(Config(train=train), 8)
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(tensor=8), MeshConfig(data=1, tensor=-1)])
+def test_heads_that_a_tensor_group_cannot_share_are_refused(mesh):
+    config = Config(mesh=mesh, model=ModelConfig(num_heads=12), train=TrainConfig(batch_size=8))
+    with pytest.raises(UserError, match=r"mesh.tensor=8: model.num_heads=12 cannot be shared out"):
+        validate_mesh(config, 8)
 
 
 def test_a_tensor_group_shares_its_rows():
     config = Config(mesh=MeshConfig(tensor=4), train=TrainConfig(steps=1, batch_size=2))
-    validate_batches(config, 8)
+    validate_mesh(config, 8)
     mesh = make_mesh(config.mesh)
     rows = put_batch({"a": np.arange(2)}, batch_sharding(mesh))["a"]
     assert sorted(int(shard.data[0]) for shard in rows.addressable_shards) == [0] * 4 + [1] * 4
