@@ -20,8 +20,6 @@ from typing import Any
 from bertjax.errors import UserError
 from bertjax.setting_checks import validate
 from bertjax.settings import (
-    HOPPER_HEAD_DIMS,
-    LONGEST_FUSED,
     Config,
     DataConfig,
     MaskingConfig,
@@ -43,33 +41,6 @@ from bertjax.task_settings import (
     TaskConfig,
 )
 from bertjax.typed_values import build, convert
-
-__all__ = [
-    "HOPPER_HEAD_DIMS",
-    "LONGEST_FUSED",
-    "Classification",
-    "Config",
-    "DataConfig",
-    "MaskingConfig",
-    "MeshConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "Phase",
-    "QuestionAnswering",
-    "Regression",
-    "Tagging",
-    "TaskConfig",
-    "TrainConfig",
-    "apply_override",
-    "from_json",
-    "largest_phase",
-    "load_config",
-    "phases",
-    "to_json",
-    "total_steps",
-    "validate",
-    "with_steps",
-]
 
 FORMAT_VERSION = 1
 # What every phase says for itself: given on the command line, these describe a run without phases.

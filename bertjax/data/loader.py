@@ -6,10 +6,11 @@ of the global batch last: what a step holds is the same for any number of hosts.
 rows or more comes from several windows at once, and a host reads those alone that its rows are in;
 a smaller one comes from one window, which every host reads.
 
-A phase of training with its own length or batch size has its own `batches`, with the seed
+A phase of training with its own length or batch size has its own `Batches`, with the seed
 `fold_in(seed, number of the phase)` and steps counted from the phase's start.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -35,7 +36,7 @@ _STEPS = 1 << 40  # epochs follow one another without end
 
 
 class Batches(Sequence[Batch]):
-    """A host's batches of a training run: `batches[step]`; `batches` makes one.
+    """A host's training batches, `batches[step]`: epoch after epoch, pairs drawn afresh in each.
 
     Attributes:
         length: positions of a row.
@@ -51,13 +52,27 @@ class Batches(Sequence[Batch]):
         data: DataConfig,
         batch_size: int,
         seed: int,
-        slots: np.ndarray,
+        slots: np.ndarray | None = None,
     ) -> None:
-        """`slots`: which rows of each batch are this host's, int64 [rows]."""
+        """Draws the first epoch.
+
+        Args:
+            documents: the training split, from `open_split`.
+            special_ids: the tokenizer, or anything with its `pad_id`, `classifier_id` and
+                `separator_id`.
+            data: settings.
+            batch_size: rows over all hosts.
+            seed: the same seed gives the same batches.
+            slots: which rows of each batch are this host's, int64 [rows]; None: all.
+
+        Raises:
+            UserError: too few documents.
+        """
+        self._slots = np.arange(batch_size) if slots is None else slots
         self.length = data.length
-        self.rows = len(slots)
+        self.rows = len(self._slots)
         self._documents, self._special_ids, self._data = documents, special_ids, data
-        self._batch_size, self._seed, self._slots = batch_size, seed, slots
+        self._batch_size, self._seed = batch_size, seed
         self._lanes = _count_lanes(batch_size)
         self._lock = threading.Lock()
         self._streams: dict[int, Stream] = {}
@@ -112,26 +127,41 @@ class Batches(Sequence[Batch]):
 
 
 class ValidationBatches(Sequence[Batch]):
-    """A host's batches of a whole split; `validation_batches` makes one.
+    """A host's part of every pair of one fixed drawing, each exactly once.
 
-    The windows are held in memory: about five bytes per token.
+    The last batch is filled up with empty rows. The windows are held in memory: about five bytes
+    per token.
     """
 
     def __init__(
         self,
-        windows: list[Window],
+        documents: Documents,
         special_ids: SpecialIds,
-        length: int,
+        data: DataConfig,
         batch_size: int,
-        slots: np.ndarray,
-        batches: int,
+        slots: np.ndarray | None = None,
+        max_batches: int | None = None,
     ) -> None:
-        self.length = length
-        self.rows = len(slots)
-        self._windows, self._special_ids = windows, special_ids
-        self._batch_size, self._slots = batch_size, slots
-        self._ends = np.cumsum([len(window.starts) - 1 for window in windows])
-        self._batches = batches
+        """Draws the windows; arguments as of `Batches`, and:
+
+        Args:
+            max_batches: stop after so many.
+        """
+        self._slots = np.arange(batch_size) if slots is None else slots
+        self.length = data.length
+        self.rows = len(self._slots)
+        self._special_ids, self._batch_size = special_ids, batch_size
+        count = count_windows(documents.token_counts, data.pairs)
+        stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
+        self._windows: list[Window] = []
+        most, rows = math.inf if max_batches is None else max_batches * batch_size, 0
+        for number in range(count):
+            self._windows.append(draw_window(documents, stream, number, data, None))
+            rows += len(self._windows[-1].starts) - 1
+            if rows >= most:
+                break
+        self._ends = np.cumsum([len(window.starts) - 1 for window in self._windows])
+        self._batches = math.ceil(min(rows, most) / batch_size)
 
     def __len__(self) -> int:
         return self._batches
@@ -145,67 +175,6 @@ class ValidationBatches(Sequence[Batch]):
         rows = numbers - np.concatenate([[0], self._ends])[windows]
         windows[numbers >= self._ends[-1]] = -1
         return _assemble(windows, rows, self._windows.__getitem__, self.length, self._special_ids)
-
-
-def batches(
-    documents: Documents,
-    special_ids: SpecialIds,
-    data: DataConfig,
-    batch_size: int,
-    seed: int,
-    slots: np.ndarray | None = None,
-) -> Batches:
-    """The training batches of one host, epoch after epoch, pairs drawn afresh in each.
-
-    Args:
-        documents: the training split, from `open_split`.
-        special_ids: the tokenizer, or anything with its `pad_id`, `classifier_id`, `separator_id`.
-        data: settings.
-        batch_size: rows over all hosts.
-        seed: the same seed gives the same batches.
-        slots: which rows of each batch are this host's, int64 [rows]; None: all.
-
-    Raises:
-        UserError: too few documents.
-    """
-    slots = np.arange(batch_size) if slots is None else slots
-    return Batches(documents, special_ids, data, batch_size, seed, slots)
-
-
-def validation_batches(
-    documents: Documents,
-    special_ids: SpecialIds,
-    data: DataConfig,
-    batch_size: int,
-    slots: np.ndarray | None = None,
-    max_batches: int | None = None,
-) -> ValidationBatches:
-    """Every pair of one fixed drawing exactly once; the last batch is filled up with empty rows.
-
-    Args:
-        documents: the split, from `open_split`.
-        special_ids: as for `batches`.
-        data: settings.
-        batch_size: rows over all hosts.
-        slots: as for `batches`.
-        max_batches: stop after so many.
-
-    Raises:
-        UserError: too few documents.
-    """
-    slots = np.arange(batch_size) if slots is None else slots
-    count = count_windows(documents.token_counts, data.pairs)
-    stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
-    windows: list[Window] = []
-    rows = 0
-    for number in range(count):
-        windows.append(draw_window(documents, stream, number, data, None))
-        rows += len(windows[-1].starts) - 1
-        if max_batches is not None and rows >= max_batches * batch_size:
-            rows = max_batches * batch_size
-            break
-    filled = -(-rows // batch_size)
-    return ValidationBatches(windows, special_ids, data.length, batch_size, slots, filled)
 
 
 def prefetch(

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from bertjax.config import HOPPER_HEAD_DIMS, LONGEST_FUSED, ModelConfig
 from bertjax.errors import UserError
 from bertjax.model.dropout import Dropout
 from bertjax.model.layers import Dense, Keys, add_bias
 from bertjax.model.matmul import matmul, matmul_precision, product
 from bertjax.model.positions import MASKED, Selected
 from bertjax.model.sharding import TENSOR_AXIS, device_of, mesh_of, on_each_device, row_axes
+from bertjax.settings import HOPPER_HEAD_DIMS, LONGEST_FUSED, ModelConfig
 
 
 def attend(

@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from bertjax.config import HOPPER_HEAD_DIMS
 from bertjax.model.attention_gpu_blocks import (
     OWN,
     Barriers,
@@ -29,6 +28,7 @@ from bertjax.model.attention_gpu_blocks import (
     Positions,
 )
 from bertjax.model.attention_gpu_bodies import attention_backward, attention_forward
+from bertjax.settings import HOPPER_HEAD_DIMS
 
 _FORWARD, _BACKWARD = 128, 64  # positions of the other side at a time
 _NOT_A_PAIR = -1  # of the positions that fill a row up

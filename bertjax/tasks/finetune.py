@@ -29,7 +29,7 @@ from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.digest import named_leaves
 from bertjax.train.initial import InitialWeights, complete_params, record_source, recorded_source
 from bertjax.train.loop import fit
-from bertjax.train.mesh import make_mesh, replicated
+from bertjax.train.mesh import make_mesh, replicated, validate_mesh
 from bertjax.train.pretrain import save_tokenizer, use_compilation_cache
 from bertjax.train.run_folder import hold_run, open_run, write_config, write_file
 
@@ -113,6 +113,7 @@ def finetune(
     validate(config)
     check_warmup(config)
     use_compilation_cache()
+    validate_mesh(config, make_mesh(config.mesh).size)
     with hold_run(run):
         config, changes = open_run(run, config)
         for change in changes:
@@ -128,7 +129,7 @@ def write_report(run: epath.Path, report: dict[str, Any]) -> None:
     """Writes a run's `report.json`, and `report.md` to be passed on: it quotes none of the data."""
     text = json.dumps(report, indent=2, ensure_ascii=False)
     write_file(run / "report.json", f"{text}\n".encode())
-    write_file(run / "report.md", report_markdown(report, samples=False).encode())
+    write_file(run / "report.md", report_markdown(report).encode())
 
 
 def _read(task: Task, file: Path) -> Labelled:

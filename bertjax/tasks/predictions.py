@@ -11,8 +11,9 @@ import numpy as np
 from bertjax.config import Config
 from bertjax.data.examples import Batch, Example, pack_examples, unpack
 from bertjax.tasks.task import Task
-from bertjax.tasks.task_objective import compute_dtype, task_logits
+from bertjax.tasks.task_objective import task_logits
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch, replicated
+from bertjax.train.objective import compute_dtype
 
 _RECORDS = 1024  # tokenized and packed at once
 _CPU_BATCH_TOKENS, _BATCH_TOKENS = 2048, 32_768  # larger batches are no faster on a CPU

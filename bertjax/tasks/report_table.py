@@ -27,25 +27,20 @@ class Table(NamedTuple):
     rows: list[tuple[str, ...]]
 
 
-def report_text(report: Mapping[str, Any], samples: bool = True) -> str:
-    """Aligned columns.
-
-    Args:
-        report: as `report.json` holds it.
-        samples: whether to show a few mistakes, which quote the data.
-    """
+def report_text(report: Mapping[str, Any]) -> str:
+    """A report, as `report.json` holds it, in aligned columns, with a few of its mistakes."""
     parts = []
-    for table in report_tables(report, samples):
-        lines = _listed(table, "  ") if _is_long(table) else _aligned(table)
+    for table in report_tables(report):
+        lines = _listed(table) if _is_long(table) else _aligned(table)
         parts.append("\n".join([table.title, *(f"  {line}".rstrip() for line in lines)]))
     return "\n\n".join(parts) + "\n"
 
 
-def report_markdown(report: Mapping[str, Any], samples: bool = True) -> str:
-    """GitHub's Markdown; arguments as of `report_text`."""
+def report_markdown(report: Mapping[str, Any]) -> str:
+    """The report in GitHub's Markdown, without mistakes, which quote the data."""
     parts = []
-    for table in report_tables(report, samples):
-        lines = _listed(table, "  ", "- ") if _is_long(table) else _piped(table)
+    for table in report_tables(report, samples=False):
+        lines = _listed(table, "- ") if _is_long(table) else _piped(table)
         parts.append("\n".join([f"### {table.title}", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
@@ -149,7 +144,7 @@ def _is_long(table: Table) -> bool:
     return len(table.header) > 2 and any(len(cell) > _SHORT for row in table.rows for cell in row)
 
 
-def _listed(table: Table, indent: str, mark: str = "") -> list[str]:
+def _listed(table: Table, mark: str = "") -> list[str]:
     """A line with the short values of each row, and one below for each long column."""
     long = [
         any(len(row[place]) > _SHORT for row in table.rows) for place in range(len(table.header))
@@ -159,7 +154,7 @@ def _listed(table: Table, indent: str, mark: str = "") -> list[str]:
         named = list(zip(table.header, row, long, strict=True))
         short = ", ".join(f"{name} {cell}" for name, cell, is_long in named if not is_long)
         lines.append(f"{mark}{short}")
-        lines += [f"{indent}{mark}{name}: {cell}" for name, cell, is_long in named if is_long]
+        lines += [f"  {mark}{name}: {cell}" for name, cell, is_long in named if is_long]
     return lines
 
 

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from bertjax.config import Config, ModelConfig, QuestionAnswering, TaskConfig
 from bertjax.model import bert
 from bertjax.model.dropout import Dropout
 from bertjax.model.encoder import SITES_PER_LAYER
 from bertjax.tasks.task import Logits, Task
-from bertjax.train.objective import Batch, Figures, Objective, default_compute_dtype
+from bertjax.train.objective import Batch, Figures, Objective, compute_dtype
 from bertjax.train.optimizer import layer_depth
 
 
@@ -55,11 +54,6 @@ def decisive_figure(settings: TaskConfig) -> str:
     """
     calibrated = isinstance(settings, QuestionAnswering) and settings.unanswerable
     return f"best_{settings.metric}" if calibrated else settings.metric
-
-
-def compute_dtype(config: Config) -> Any:
-    """What the matrix products run in."""
-    return jnp.dtype(config.train.compute_dtype or default_compute_dtype())
 
 
 def task_logits(

@@ -120,7 +120,10 @@ def _lower(config: Config, where: Slice) -> tuple[Program, Any]:
     assert vocabulary is not None
     table = masking_table(np.zeros(vocabulary, bool), (0, 1, 2, 3, 4), 4)
     dtype = config.train.compute_dtype or ("float32" if where.platform == "cpu" else "bfloat16")
-    objective = mlm_nsp_objective(config, table, lambda _: {}, (), dtype)
+    config = dataclasses.replace(
+        config, train=dataclasses.replace(config.train, compute_dtype=dtype)
+    )
+    objective = mlm_nsp_objective(config, table, lambda _: {}, ())
     program = make_program(objective, config, where.devices)
     rows, length = config.train.batch_size, config.data.length
     sharding = batch_sharding(program.mesh)

@@ -55,7 +55,7 @@ class TrainingBatches:
     @functools.cache  # noqa: B019 (one object per run)
     def _loader(self, number: int) -> loader.Batches:
         phase, config = self._phases[number], self._config
-        return loader.batches(
+        return loader.Batches(
             self._documents,
             self._special_ids,
             dataclasses.replace(config.data, length=phase.length),
@@ -110,7 +110,7 @@ class Validation(Sequence[dict[str, jax.Array]]):
         shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
         batch_size = -(-smallest // train.accumulation // shards) * shards
         most = self._most_positions
-        return loader.validation_batches(
+        return loader.ValidationBatches(
             open_split(self._data, "validation"),
             self._special_ids,
             dataclasses.replace(self._config.data, length=length),

@@ -12,7 +12,7 @@ from bertjax.errors import UserError
 from bertjax.train.batches import VALIDATION_POSITIONS, Validation, validation_shortage
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, replicated
-from bertjax.train.objective import default_compute_dtype, evaluate_pretraining
+from bertjax.train.objective import compute_dtype, evaluate_pretraining
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -71,5 +71,5 @@ def _evaluate_folder(
             config=config.model,
             table=table,
             batches=Validation(data, tokenizer, config, batch_sharding(mesh), most_positions),
-            dtype=config.train.compute_dtype or default_compute_dtype(),
+            dtype=compute_dtype(config),
         )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
 from bertjax.train.collectives import gather, in_two_stages, scatter_sum
@@ -55,12 +55,7 @@ def gradients(
     if not cut:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return own_gradients(loss, params, batch, key, accumulation, lambda counts: counts)
-    manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
-    two_stages = in_two_stages(mesh)
-    held, updated = (
-        jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
-        for tree in (held, updated)
-    )
+    two_stages, held, updated = in_two_stages(mesh), _specs(held), _specs(updated)
 
     def on_a_device(params: Any, rows: Rows, key: jax.Array) -> tuple[Any, Figures, Figures]:
         """This device's part of the gradients, and the whole batch's sums and counts."""
@@ -79,14 +74,8 @@ def gradients(
         return parts, total(found.sums), found.counts
 
     nowhere = PartitionSpec()
-    run = jax.shard_map(
-        on_a_device,
-        mesh=mesh,
-        in_specs=(held, PartitionSpec(BATCH_AXES), nowhere),
-        out_specs=(updated, nowhere, nowhere),
-        axis_names=set(manual),
-        check_vma=False,
-    )
+    takes, gives = (held, PartitionSpec(BATCH_AXES), nowhere), (updated, nowhere, nowhere)
+    run = _on_each_device(on_a_device, mesh, takes, gives)
     return Gradients(*run(params, batch, key))
 
 
@@ -100,12 +89,7 @@ def gather_updated(params: Any, updated: Any, held: Any) -> Any:
     mesh = jax.tree.leaves(held)[0].mesh
     if mesh.shape["data"] == 1:
         return params
-    manual = BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names
-    two_stages = in_two_stages(mesh)
-    parts, wholes = (
-        jax.tree.map(lambda sharding: _without_tensor(sharding.spec), tree)
-        for tree in (updated, held)
-    )
+    two_stages, parts, wholes = in_two_stages(mesh), _specs(updated), _specs(held)
 
     def on_a_device(params: Any) -> Any:
         return jax.tree.map(
@@ -115,14 +99,7 @@ def gather_updated(params: Any, updated: Any, held: Any) -> Any:
             wholes,
         )
 
-    run = jax.shard_map(
-        on_a_device,
-        mesh=mesh,
-        in_specs=(parts,),
-        out_specs=wholes,
-        axis_names=set(manual),
-        check_vma=False,
-    )
+    run = _on_each_device(on_a_device, mesh, (parts,), wholes)
     # Inside, nothing says where the parts of the axis tensor lie.
     return jax.lax.with_sharding_constraint(run(params), held)
 
@@ -223,5 +200,23 @@ def _cut_axes(spec: PartitionSpec) -> list[tuple[int, tuple[str, ...]]]:
     return [(axis, names) for axis, names in enumerate(named) if names]
 
 
-def _without_tensor(spec: PartitionSpec) -> PartitionSpec:
-    return PartitionSpec(*(None if name == TENSOR_AXIS else name for name in spec))
+def _specs(shardings: Any) -> Any:
+    """How each array lies over the axes that the functions on a device see: all but tensor."""
+    return jax.tree.map(
+        lambda sharding: PartitionSpec(
+            *(None if name == TENSOR_AXIS else name for name in sharding.spec)
+        ),
+        shardings,
+    )
+
+
+def _on_each_device(function: Any, mesh: Mesh, takes: Any, gives: Any) -> Any:
+    """`function` of a device's own parts; the compiler splits what it does over the axis tensor."""
+    return jax.shard_map(
+        function,
+        mesh=mesh,
+        in_specs=takes,
+        out_specs=gives,
+        axis_names=set(BATCH_AXES if mesh.shape[TENSOR_AXIS] > 1 else mesh.axis_names),
+        check_vma=False,
+    )

@@ -58,7 +58,6 @@ def mlm_nsp_objective(
     table: MaskingTable,
     batch: Callable[[int], Batch],
     validation: Sequence[Batch],
-    compute_dtype: Any = None,
 ) -> Objective:
     """The pretraining objective of BERT; without pairs the model has no head for them.
 
@@ -67,10 +66,8 @@ def mlm_nsp_objective(
         table: from `masking.masking_table`.
         batch: the training batch of a step.
         validation: every validation batch, all of one size, on the devices that train.
-        compute_dtype: None takes the config's, or float32 on a CPU and bfloat16 elsewhere.
     """
-    dtype = jnp.dtype(compute_dtype or config.train.compute_dtype or default_compute_dtype())
-    heads = pretraining_heads(config)
+    heads, dtype = pretraining_heads(config), compute_dtype(config)
     loss = functools.partial(
         pretraining_loss, config=config.model, table=table, masking=config.masking, dtype=dtype
     )
@@ -99,9 +96,10 @@ def sum_of_losses(figures: dict[str, float | int | None]) -> float | None:
     return sum(known) if known else None
 
 
-def default_compute_dtype() -> str:
-    """Float32 on a CPU, where it is as fast, bfloat16 elsewhere."""
-    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+def compute_dtype(config: Config) -> Any:
+    """Of the matrix products; unless set, float32 on a CPU, where it is as fast, else bfloat16."""
+    default = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return jnp.dtype(config.train.compute_dtype or default)
 
 
 def pretraining_loss(

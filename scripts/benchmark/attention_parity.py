@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.config import HOPPER_HEAD_DIMS
 from bertjax.model.attention import attend
 from bertjax.model.attention_tpu import fused_attention
 from bertjax.model.dropout import Dropout
+from bertjax.settings import HOPPER_HEAD_DIMS
 from scripts.benchmark.gpu import need_gpu
 
 BATCH, HEADS, SITE = 2, 4, 1

@@ -129,10 +129,10 @@ def train(arguments: argparse.Namespace, seed: int) -> Curve:
     tokenizer = load_tokenizer(f"{arguments.data}/tokenizer")
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     config = make_config(arguments, tokenizer.vocab_size, seed)
-    batches = loader.batches(
+    batches = loader.Batches(
         open_split(arguments.data, "train"), tokenizer, config.data, _ROWS, seed
     )
-    validation = loader.validation_batches(
+    validation = loader.ValidationBatches(
         open_split(arguments.data, "validation"), tokenizer, config.data, _ROWS
     )
     held_out = [validation[number] for number in range(min(_VALIDATION_BATCHES, len(validation)))]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.config import DataConfig
-from bertjax.data.loader import Batches, batches, prefetch
+from bertjax.data.loader import Batches, prefetch
 from bertjax.data.random_bits import fold_in, random_bits, uniform
 from bertjax.data.shards import open_split
 from bertjax.data.windows import epoch_stream
@@ -66,7 +66,7 @@ class SyntheticDocuments:
 def measure_delivery(data_folder: str, length: int, packing: bool) -> dict[str, Any]:
     """One row of the table: one epoch, at least 20 million positions, through `prefetch`."""
     data = DataConfig(length=length, packing=packing)
-    training = batches(
+    training = Batches(
         open_split(data_folder, "train"), SpecialTokens(), data, BATCH_TOKENS // length, seed=0
     )
     epoch = training.windows * training.rows_per_window // training.rows
@@ -112,7 +112,7 @@ def measure_random_access(count: int, length: int) -> None:
     documents = SyntheticDocuments(count)
     tokens = int(documents.token_counts.sum(dtype=np.int64))
     data = DataConfig(length=length)
-    training, making = timed(lambda: batches(documents, SpecialTokens(), data, 256, seed=0))
+    training, making = timed(lambda: Batches(documents, SpecialTokens(), data, 256, seed=0))
     epoch = training.windows * training.rows_per_window // training.rows
     first = timed(lambda: training[epoch // 2])[1]
     others = [timed(lambda s=s: training[s])[1] for s in (epoch - 7, 3, epoch // 3, epoch // 5)]

@@ -56,7 +56,7 @@ def main() -> None:
     tokenizer = load_tokenizer(f"{arguments.data}/tokenizer")
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     config = make_config(arguments, tokenizer.vocab_size)
-    batches = loader.batches(
+    batches = loader.Batches(
         open_split(arguments.data, "train"), tokenizer, config.data, arguments.batch_size, seed=0
     )
     runs = [train(config, table, batches, seed) for seed in range(arguments.seeds)]

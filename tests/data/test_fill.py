@@ -9,7 +9,7 @@ import pytest
 from tokenizers import BertWordPieceTokenizer
 
 from bertjax.config import DataConfig
-from bertjax.data.loader import validation_batches
+from bertjax.data.loader import ValidationBatches
 from bertjax.text.records import TokenizedDocument
 from tests.data.corpora import ListedDocuments, SpecialTokens
 
@@ -38,6 +38,6 @@ def wiki(request):
 @pytest.mark.slow
 @pytest.mark.parametrize(("length", "share"), [(128, 0.975), (512, 0.995)])
 def test_packed_rows_of_wikipedia_are_nearly_full(wiki, length, share):
-    found = validation_batches(wiki, SpecialTokens(), DataConfig(length=length), 16)
+    found = ValidationBatches(wiki, SpecialTokens(), DataConfig(length=length), 16)
     real = sum(np.count_nonzero(batch["pair_ids"]) for batch in found)
     assert real / (16 * length * len(found)) >= share

@@ -9,7 +9,7 @@ import pytest
 
 from bertjax.config import DataConfig
 from bertjax.data import windows as windows_module
-from bertjax.data.loader import batches, prefetch, validation_batches
+from bertjax.data.loader import Batches, ValidationBatches, prefetch
 from bertjax.data.packing import max_pairs
 from bertjax.errors import UserError
 from tests.data.corpora import FIRST_TOKEN, SpecialTokens, numbered_documents, random_corpus
@@ -54,7 +54,7 @@ def pairs_in(batch):
 
 
 def test_a_batch_holds_int32_arrays_of_static_shapes():
-    batch = batches(DOCUMENTS, SPECIAL, DATA, 4, seed=0)[0]
+    batch = Batches(DOCUMENTS, SPECIAL, DATA, 4, seed=0)[0]
     assert {name: array.shape for name, array in batch.items()} == {
         "token_ids": (4, 64),
         "segment_ids": (4, 64),
@@ -69,7 +69,7 @@ def test_a_batch_holds_int32_arrays_of_static_shapes():
 @pytest.mark.usefixtures("small_windows")
 def test_segments_are_runs_of_the_corpus(pairs, packing):
     data = replace(DATA, pairs=pairs, packing=packing)
-    training = batches(DOCUMENTS, SPECIAL, data, 8, seed=0)
+    training = Batches(DOCUMENTS, SPECIAL, data, 8, seed=0)
     ends = np.cumsum(DOCUMENTS.token_counts) + FIRST_TOKEN
     labels = Counter()
     for step in range(40):
@@ -88,10 +88,10 @@ def test_segments_are_runs_of_the_corpus(pairs, packing):
 @pytest.mark.parametrize("batch_size", [8, 1024])
 @pytest.mark.usefixtures("small_windows")
 def test_any_number_of_hosts_gives_the_same_batches(batch_size):
-    whole = batches(DOCUMENTS, SPECIAL, DATA, batch_size, seed=3)
+    whole = Batches(DOCUMENTS, SPECIAL, DATA, batch_size, seed=3)
     for num_hosts in 2, 4:
         slots = np.split(np.arange(batch_size), num_hosts)
-        hosts = [batches(DOCUMENTS, SPECIAL, DATA, batch_size, 3, own) for own in slots]
+        hosts = [Batches(DOCUMENTS, SPECIAL, DATA, batch_size, 3, own) for own in slots]
         for step in 0, 1, 60:
             parts = [host[step] for host in hosts]
             joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -115,7 +115,7 @@ def test_hosts_read_documents_of_their_own(monkeypatch):
     read = []
     for slots in np.arange(1024), np.arange(512), np.arange(512, 1024):
         documents = Reading(random_corpus(1000, seed=0))
-        host = batches(documents, SPECIAL, DATA, 1024, 3, slots)
+        host = Batches(documents, SPECIAL, DATA, 1024, 3, slots)
         documents.read_so_far.clear()  # of finding out how many rows a window gives
         assert len(host[0]["token_ids"]) == len(slots)
         read.append(documents.read_so_far)
@@ -126,24 +126,24 @@ def test_hosts_read_documents_of_their_own(monkeypatch):
 
 @pytest.mark.usefixtures("small_windows")
 def test_a_step_asked_for_at_once_is_the_one_reached_in_sequence():
-    sequential = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
+    sequential = Batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
     reached = [sequential[step] for step in range(120)]
     for step in 119, 3, 77:
-        assert_same(batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)[step], reached[step])
+        assert_same(Batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)[step], reached[step])
         assert_same(sequential[step], reached[step])
 
 
 def test_seeds_and_epochs_draw_other_pairs():
-    training = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
+    training = Batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
     epoch = training.windows * training.rows_per_window // 8 + 1
-    other_seed = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=1)
+    other_seed = Batches(DOCUMENTS, SPECIAL, DATA, 8, seed=1)
     first = set(pairs_in(training[0]))
     assert not first & set(pairs_in(training[epoch]))
     assert not first & set(pairs_in(other_seed[0]))
 
 
 def test_an_epoch_uses_nearly_all_of_the_corpus():
-    training = batches(DOCUMENTS, SPECIAL, replace(DATA, length=128), 8, seed=0)
+    training = Batches(DOCUMENTS, SPECIAL, replace(DATA, length=128), 8, seed=0)
     steps = training.windows * training.rows_per_window // 8
     used = {token for step in range(steps) for a, b, _ in pairs_in(training[step]) for token in a}
     used |= {token for step in range(steps) for _, b, _ in pairs_in(training[step]) for token in b}
@@ -155,7 +155,7 @@ def test_validation_holds_the_same_pairs_packed_and_unpacked():
     drawn = []
     for packing in True, False:
         data = replace(DATA, packing=packing)
-        found = validation_batches(DOCUMENTS, SPECIAL, data, 8)
+        found = ValidationBatches(DOCUMENTS, SPECIAL, data, 8)
         drawn.append(Counter(pair for batch in found for pair in pairs_in(batch)))
     assert drawn[0] == drawn[1]
     assert drawn[0].total() > 100
@@ -164,14 +164,14 @@ def test_validation_holds_the_same_pairs_packed_and_unpacked():
 @pytest.mark.usefixtures("small_windows")
 def test_full_sentences_of_validation_hold_every_token_once():
     data = replace(DATA, pairs="none", length=512, short_sequence_probability=0.0)
-    found = validation_batches(DOCUMENTS, SPECIAL, data, 8)
+    found = ValidationBatches(DOCUMENTS, SPECIAL, data, 8)
     tokens = [token for batch in found for a, _, _ in pairs_in(batch) for token in a]
     total = int(DOCUMENTS.token_counts.sum())
     assert sorted(tokens) == list(range(FIRST_TOKEN, FIRST_TOKEN + total))
 
 
 def test_the_last_validation_batch_is_filled_up_with_empty_rows():
-    found = validation_batches(DOCUMENTS, SPECIAL, DATA, 1000)
+    found = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 1000)
     assert len(found) == 1
     empty = (found[0]["pair_ids"] == 0).all(axis=1)
     assert empty.any()
@@ -180,16 +180,16 @@ def test_the_last_validation_batch_is_filled_up_with_empty_rows():
 
 @pytest.mark.usefixtures("small_windows")
 def test_validation_can_be_capped_and_shared_by_hosts():
-    whole = validation_batches(DOCUMENTS, SPECIAL, DATA, 8)
-    capped = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, max_batches=3)
-    host = validation_batches(DOCUMENTS, SPECIAL, DATA, 8, np.arange(4, 8))
+    whole = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8)
+    capped = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8, max_batches=3)
+    host = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8, np.arange(4, 8))
     assert len(capped) == 3 < len(whole) == len(host)
     assert_same(capped[2], whole[2])
     assert_same(host[2], {name: array[4:] for name, array in whole[2].items()})
 
 
 def test_prefetching_starts_at_any_step():
-    training = batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
+    training = Batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
     for step, batch in enumerate(islice(prefetch(training, 5), 20), start=5):
         assert_same(batch, training[step])
 
@@ -211,7 +211,7 @@ def test_prefetching_makes_no_batch_beyond_the_stop():
 
 
 def test_prefetching_ends_with_the_validation_batches():
-    validation = validation_batches(DOCUMENTS, SPECIAL, DATA, 8)
+    validation = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8)
     assert len(list(prefetch(validation))) == len(validation)
 
 
@@ -229,15 +229,15 @@ def test_prefetching_ends_with_the_validation_batches():
 @pytest.mark.parametrize("pairs", ["nsp", "sop", "none"])
 def test_tiny_and_lopsided_corpora_give_batches(corpus, pairs):
     data = replace(DATA, pairs=pairs)
-    training = batches(numbered_documents(corpus), SPECIAL, data, 4, seed=0)
+    training = Batches(numbered_documents(corpus), SPECIAL, data, 4, seed=0)
     assert len(list(pairs_in(training[0]))) >= 4
     assert len(list(pairs_in(training[10_000]))) >= 4
 
 
 def test_a_single_document_is_refused_for_next_sentence_pairs():
     with pytest.raises(UserError, match=r"data\.pairs=nsp needs at least 2"):
-        batches(numbered_documents([[5, 5]]), SPECIAL, DATA, 4, seed=0)
-    assert batches(numbered_documents([[5, 5]]), SPECIAL, replace(DATA, pairs="sop"), 4, seed=0)[0]
+        Batches(numbered_documents([[5, 5]]), SPECIAL, DATA, 4, seed=0)
+    assert Batches(numbered_documents([[5, 5]]), SPECIAL, replace(DATA, pairs="sop"), 4, seed=0)[0]
 
 
 def test_importing_the_loader_loads_no_grain_and_no_array_record():

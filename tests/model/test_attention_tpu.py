@@ -140,7 +140,7 @@ def batch():
 def loss_and_gradients(model, mesh):
     """Of both heads' summed losses with dropout 0.1, on as many devices as the mesh has."""
     table = masking_table(np.zeros(MODEL.vocab_size, bool), (0, 1, 2, 3, 4), 4)
-    objective = mlm_nsp_objective(Config(model=model), table, lambda _: batch(), [], "float32")
+    objective = mlm_nsp_objective(Config(model=model), table, lambda _: batch(), [])
 
     def loss(params, rows, key):
         return sum(value for name, value in objective.loss(params, rows, key)[0].items()

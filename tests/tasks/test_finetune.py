@@ -275,6 +275,22 @@ def test_a_warmup_longer_than_the_run_is_refused(files, tmp_path):
         finetune(settings, pretrained(), *files, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mesh": MeshConfig(data=1, tensor=-1)}, "mesh.tensor=8: model.num_heads=4 cannot"),
+        ({"train": config(1, batch_size=12).train}, "batch_size=12 is not divisible by 8"),
+    ],
+)
+def test_what_the_devices_cannot_share_is_refused_and_leaves_nothing(
+    changes, message, files, tmp_path
+):
+    settings = dataclasses.replace(config(1), **changes)
+    with pytest.raises(UserError, match=message):
+        finetune(settings, pretrained(), *files, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_checkpoints_are_as_near_as_asked_and_fall_on_evaluations(files, tmp_path):
     settings = config(1, checkpoint_every=5)  # of 12 steps
     finetune(settings, pretrained(), *files, tmp_path)
