@@ -4,11 +4,8 @@ Both use the names and defaults of BertConfig in google-research/bert's modeling
 added `layer_norm_eps`, more activations, and fewer segments where it is not said how many.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
-
-from etils import epath
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
@@ -46,24 +43,6 @@ _SHARES = {
     "initializer_range": "initializer_range",
     "layer_norm_epsilon": "layer_norm_eps",
 }
-
-
-def read_settings(file: epath.PathLike) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        UserError: no such file, or something else in it.
-    """
-    file = epath.Path(file)
-    try:
-        values = json.loads(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise UserError(f"{file}: not valid JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: expected a JSON object")
-    return values
 
 
 def model_config(values: Mapping[str, Any], origin: str) -> ModelConfig:

@@ -11,9 +11,10 @@ import re
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.interop.bert_config import model_config, read_settings
+from bertjax.interop.bert_config import model_config
 from bertjax.interop.tensor_bundle import TensorBundle, open_bundle, read_tensor
 from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
+from bertjax.text.vocabulary import read_json
 
 CONFIG_FILE = "bert_config.json"
 
@@ -67,7 +68,7 @@ def open_google(path: epath.PathLike) -> Imported:
     """
     prefix = find_prefix(path)
     settings_file = prefix.parent / CONFIG_FILE
-    config = model_config(read_settings(settings_file), str(settings_file))
+    config = model_config(read_json(settings_file), str(settings_file))
     bundle = open_bundle(prefix)
     _refuse_other_architecture(bundle)
     tensors = {}

@@ -10,7 +10,7 @@ from etils import epath
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
-from bertjax.interop.bert_config import model_config, read_settings
+from bertjax.interop.bert_config import model_config
 from bertjax.interop.huggingface_names import (
     ARCHITECTURES,
     DECODER,
@@ -25,6 +25,7 @@ from bertjax.interop.huggingface_names import (
 from bertjax.interop.safetensors_files import open_tensors, require_weights
 from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
 from bertjax.model import bert
+from bertjax.text.vocabulary import read_json
 
 CONFIG_FILE = "config.json"
 
@@ -52,7 +53,7 @@ def refuse_unlike(folder: epath.PathLike) -> None:
         UserError: another architecture, or weights of another format only.
     """
     file = epath.Path(folder) / CONFIG_FILE
-    require_weights(file.parent, _architecture(read_settings(file), str(file)))
+    require_weights(file.parent, _architecture(read_json(file), str(file)))
 
 
 def open_huggingface(folder: Path) -> Imported:
@@ -64,7 +65,7 @@ def open_huggingface(folder: Path) -> Imported:
     """
     refuse_unlike(folder)
     file = folder / CONFIG_FILE
-    settings = read_settings(file)
+    settings = read_json(file)
     architecture = _architecture(settings, str(file))
     config = model_config(_DEFAULTS | settings, str(file))
     with open_tensors(folder) as stored:

@@ -14,7 +14,6 @@ from etils import epath
 from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json
 from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located
-from bertjax.interop.bert_config import read_settings
 from bertjax.interop.checkpoint import EXTRAS, Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
 from bertjax.interop.google import find_prefix, open_google
@@ -30,6 +29,7 @@ from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 from bertjax.text.tokenizer import load_tokenizer
+from bertjax.text.vocabulary import read_json
 from bertjax.typed_values import build
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
     """
     folder = located(path, "checkpoint")
     run = _run_of(folder)
-    if (run / CONFIG_FILE).exists() and "format_version" in read_settings(run / CONFIG_FILE):
+    if (run / CONFIG_FILE).exists() and "format_version" in read_json(run / CONFIG_FILE):
         return _open_run(run, folder)
     if _is_google(folder):
         opened = open_google(folder)
@@ -139,7 +139,7 @@ def _refuse_other_sizes(folder: epath.Path, model: ModelConfig, record: "Record"
 
 
 def _embedding_of(file: epath.Path) -> EmbeddingSettings:
-    return build(EmbeddingSettings, read_settings(file), str(file)) if file.exists() else MEAN
+    return build(EmbeddingSettings, read_json(file), str(file)) if file.exists() else MEAN
 
 
 def _from_elsewhere(

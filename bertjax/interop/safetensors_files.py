@@ -12,9 +12,9 @@ from etils import epath
 from safetensors import SafetensorError, safe_open
 
 from bertjax.errors import UserError
-from bertjax.interop.bert_config import read_settings
 from bertjax.interop.huggingface_names import ARCHITECTURES
 from bertjax.interop.weights import Tensor
+from bertjax.text.vocabulary import read_json
 
 FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -75,7 +75,7 @@ def _weight_files(folder: Path) -> list[Path]:
     single, index = folder / FILE, folder / INDEX_FILE
     if single.is_file():
         return [single]
-    places = read_settings(index).get("weight_map")
+    places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise UserError(f"{index}: no weight_map in it that names a file for every tensor")
     files = [folder / Path(name).name for name in sorted(set(places.values()))]

@@ -12,8 +12,8 @@ from typing import Any, cast, get_args
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.interop.bert_config import read_settings
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
+from bertjax.text.vocabulary import read_json
 
 _MODULES_FILE = "modules.json"
 _PROMPTS_FILE = "config_sentence_transformers.json"
@@ -44,7 +44,7 @@ def read_embedding_settings(folder: Path) -> EmbeddingSettings:
             "bertjax by Transformer, Pooling and, after these, Normalize"
         )
     file = folder / modules.get("Pooling", "") / "config.json"
-    values = read_settings(file) if "Pooling" in modules else {}
+    values = read_json(file) if "Pooling" in modules else {}
     pooling, unknown = _pooling(values)
     if unknown:
         refused.append(f"{file.relative_to(folder)}: {unknown}")
@@ -102,7 +102,7 @@ def _prompt(values: Mapping[str, Any], origin: str) -> str:
 
 
 def _optional(file: Path) -> dict[str, Any]:
-    return read_settings(file) if file.exists() else {}
+    return read_json(file) if file.exists() else {}
 
 
 def _pooling(values: Mapping[str, Any]) -> tuple[Pooling, str]:

@@ -2,7 +2,7 @@ import pytest
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
-from bertjax.interop.bert_config import model_config, read_settings
+from bertjax.interop.bert_config import model_config
 
 SETTINGS = {
     "vocab_size": 30522,
@@ -76,20 +76,3 @@ def test_activations_by_any_of_their_names(name, ours):
 def test_settings_that_describe_no_bert_are_refused(changed, message):
     with pytest.raises(UserError, match=f"^here: {message}"):
         model_config(SETTINGS | changed, "here")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        (b"{", "not valid JSON"),
-        (b"\xff\xfe", "not valid JSON"),
-        (b"[1]", "expected a JSON object"),
-    ],
-)
-def test_a_file_that_holds_no_settings_is_named(tmp_path, content, message):
-    file = tmp_path / "bert_config.json"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(UserError, match=f"{file}: {message}"):
-        read_settings(file)
