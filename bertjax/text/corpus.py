@@ -213,7 +213,7 @@ def _json_texts(file: CorpusFile) -> Iterator[str]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter where it is nested too deeply
             raise UserError(f"{file}, line {number}: not valid JSON ({error})") from error
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise UserError(f'{file}, line {number}: no "text" field that holds a string')

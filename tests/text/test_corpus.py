@@ -163,7 +163,9 @@ def test_a_compressed_file_cut_short_is_named(tmp_path, suffix):
         ('{"body": "x"}', 'line 3: no "text" field'),
         ('{"text": 5}', 'line 3: no "text" field'),
         ("[1]", 'line 3: no "text" field'),
+        ("[" * 200_000, "line 3: not valid JSON"),
     ],
+    ids=["cut short", "no text", "text that is a number", "a list", "nested too deeply"],
 )
 def test_a_bad_json_line_is_named(tmp_path, line, message):
     file = write(tmp_path / "a.jsonl", '{"text": "fine"}\n\n' + line + "\n")
