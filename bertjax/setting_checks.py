@@ -1,6 +1,8 @@
 """Settings that cannot work are refused before anything is compiled."""
 
 import math
+from collections.abc import Iterator
+from operator import attrgetter
 
 from bertjax.errors import UserError
 from bertjax.settings import LONGEST_FUSED, Config, Phase, phases
@@ -32,24 +34,21 @@ def validate(config: Config) -> None:
 
 
 def _check_shares(config: Config) -> None:
-    model, optimizer = config.model, config.optimizer
-    for name, value in {
-        "model.dropout": model.dropout,
-        "model.attention_dropout": model.attention_dropout or 0.0,
-        "data.short_sequence_probability": config.data.short_sequence_probability,
-        "optimizer.weight_decay": optimizer.weight_decay,
-        "optimizer.beta1": optimizer.beta1,
-        "optimizer.beta2": optimizer.beta2,
-        "optimizer.warmup_share": optimizer.warmup_share or 0.0,
-    }.items():
+    for name, value in _given(
+        config,
+        "model.dropout",
+        "model.attention_dropout",
+        "data.short_sequence_probability",
+        "optimizer.weight_decay",
+        "optimizer.beta1",
+        "optimizer.beta2",
+        "optimizer.warmup_share",
+    ):
         if not 0 <= value < 1:
             raise UserError(f"{name}={value}: must be at least 0 and below 1")
     if not 0 < config.masking.rate < 1:
         raise UserError(f"masking.rate={config.masking.rate}: must lie between 0 and 1")
-    for name, value in {
-        "optimizer.decay_share": optimizer.decay_share,
-        "optimizer.layer_decay": optimizer.layer_decay,
-    }.items():
+    for name, value in _given(config, "optimizer.decay_share", "optimizer.layer_decay"):
         if not 0 < value <= 1:
             raise UserError(f"{name}={value}: must lie in (0, 1]")
 
@@ -79,44 +78,46 @@ def _check_heads(config: Config) -> None:
 
 def _check_numbers(config: Config) -> None:
     """Refuses what is not finite and greater than 0, or negative where 0 has a meaning."""
-    model, train, optimizer = config.model, config.train, config.optimizer
-    positive = {
-        "model.num_layers": model.num_layers,
-        "model.hidden_size": model.hidden_size,
-        "model.num_heads": model.num_heads,
-        "model.intermediate_size": model.intermediate_size,
-        "model.vocab_size": model.vocab_size,
-        "model.max_length": model.max_length,
-        "model.num_segments": model.num_segments,
-        "model.layer_norm_epsilon": model.layer_norm_epsilon,
-        "model.initializer_range": model.initializer_range,
-        "train.steps": train.steps,
-        "train.epochs": train.epochs,
-        "train.patience": train.patience,
-        "train.batch_size": train.batch_size,
-        "train.accumulation": train.accumulation,
-        "train.log_every": train.log_every,
-        "train.evaluate_every": train.evaluate_every,
-        "train.checkpoint_every": train.checkpoint_every,
-        "train.keep_checkpoints": train.keep_checkpoints,
-        "optimizer.clip_norm": optimizer.clip_norm,
-        "optimizer.epsilon": optimizer.epsilon,
-        "optimizer.learning_rate": optimizer.learning_rate,
-    }
-    for name, value in positive.items():
-        if value is not None:
-            _check_positive(name, value)
-    for name, value in {
-        "optimizer.warmup_steps": optimizer.warmup_steps,
-        "optimizer.frozen_layers": optimizer.frozen_layers,
-    }.items():
+    for name, value in _given(
+        config,
+        "model.num_layers",
+        "model.hidden_size",
+        "model.num_heads",
+        "model.intermediate_size",
+        "model.vocab_size",
+        "model.max_length",
+        "model.num_segments",
+        "model.layer_norm_epsilon",
+        "model.initializer_range",
+        "train.steps",
+        "train.epochs",
+        "train.patience",
+        "train.batch_size",
+        "train.accumulation",
+        "train.log_every",
+        "train.evaluate_every",
+        "train.checkpoint_every",
+        "train.keep_checkpoints",
+        "optimizer.clip_norm",
+        "optimizer.epsilon",
+        "optimizer.learning_rate",
+    ):
+        _check_positive(name, value)
+    for name, value in _given(config, "optimizer.warmup_steps", "optimizer.frozen_layers"):
         if value < 0:
             raise UserError(f"{name}={value}: must not be negative")
+    model, optimizer = config.model, config.optimizer
     if optimizer.frozen_layers > model.num_layers:
         raise UserError(
             f"optimizer.frozen_layers={optimizer.frozen_layers}: there are only "
             f"model.num_layers={model.num_layers}"
         )
+
+
+def _given(config: Config, *names: str) -> Iterator[tuple[str, float]]:
+    """The settings of these names with their values; None is left out."""
+    values = zip(names, attrgetter(*names)(config), strict=True)
+    return ((name, value) for name, value in values if value is not None)
 
 
 def _check_phase(phase: Phase, name: str, config: Config) -> None:
