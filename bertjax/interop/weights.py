@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
+from bertjax.train.digest import named_leaves
 
 BY_VOCABULARY = {"embeddings/token", "mlm_head/bias"}  # arrays whose rows are the vocabulary's
 
@@ -82,14 +84,13 @@ def assemble(
     for path, shape in wanted.items():
         _refuse_other_shape(tensors[path], shape, origin)
     rows = bert.vocab_rows(config)
-    params: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for path in wanted:
         array = _read(tensors[path], origin)
         if path in BY_VOCABULARY:
             array = np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
-        *parents, leaf = path.split("/")
-        functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, params)[leaf] = array
-    return params
+        arrays[path] = array
+    return traverse_util.unflatten_dict(arrays, sep="/")
 
 
 def expected_shapes(
@@ -101,8 +102,7 @@ def expected_shapes(
     tree = jax.eval_shape(init, jax.random.key(0))
     layer = tree.pop("layers")["0"]
     tree["layers"] = {str(number): layer for number in range(config.num_layers)}
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    shapes = {"/".join(key.key for key in keys): leaf.shape for keys, leaf in leaves}
+    shapes = {path: leaf.shape for path, leaf in named_leaves(tree).items()}
     assert config.vocab_size is not None
     for path in shapes.keys() & BY_VOCABULARY:
         shapes[path] = (config.vocab_size, *shapes[path][1:])

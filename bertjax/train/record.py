@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from etils import epath
+from flax import traverse_util
 
 from bertjax.errors import UserError
 from bertjax.train.digest import digest_arrays, named_leaves
@@ -119,14 +120,9 @@ def check_digests(saved: dict[str, SavedArray], state: Any) -> None:
 def abstract_params(record: Record) -> dict[str, Any]:
     """The nested dict of weights that a record describes, on this process's first device."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    tree: dict[str, Any] = {}
-    for name, array in record.arrays.items():
-        if not name.startswith("params/"):
-            continue
-        *parents, last = name.split("/")
-        node = tree
-        for key in parents:
-            node = node.setdefault(key, {})
-        shape, dtype = tuple(array.shape), jnp.dtype(array.dtype)
-        node[last] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-    return tree["params"]
+    arrays = {
+        name: jax.ShapeDtypeStruct(tuple(array.shape), jnp.dtype(array.dtype), sharding=sharding)
+        for name, array in record.arrays.items()
+        if name.startswith("params/")
+    }
+    return traverse_util.unflatten_dict(arrays, sep="/")["params"]

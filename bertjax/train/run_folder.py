@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax import traverse_util
 
 from bertjax.config import (
     Config,
@@ -143,7 +144,9 @@ def _with_phases(config: Config, phases: tuple[Phase, ...]) -> Config:
 
 def differences(old: Config, new: Config) -> list[str]:
     """Lines such as `train.steps: 100 -> 200`, one per field that differs."""
-    before, after = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
+    before, after = (
+        traverse_util.flatten_dict(dataclasses.asdict(config), sep=".") for config in (old, new)
+    )
     return [
         f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in before | after
@@ -168,13 +171,3 @@ def write_file(path: Any, data: bytes) -> None:
         if is_transient(error):
             raise
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
-    for name, value in section.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found

@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.errors import UserError
+from bertjax.train.digest import named_leaves
 from bertjax.train.mesh import optimizer_shardings, param_shardings, replicated
 
 State = dict[str, Any]
@@ -84,17 +85,13 @@ def named_key(seed: int, name: str) -> jax.Array:
 
 
 def _check_params(params: Any, expected: Any) -> None:
-    found, wanted = (_shapes(tree) for tree in (params, expected))
+    found, wanted = (
+        {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
+        for tree in (params, expected)
+    )
     for name in wanted | found:
         if found.get(name) != wanted.get(name):
             raise UserError(
                 f"the initial weights do not fit the config: {name} is {found.get(name)}, "
                 f"the config asks for {wanted.get(name)}"
             )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
