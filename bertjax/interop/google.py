@@ -12,6 +12,7 @@ from etils import epath
 
 from bertjax.errors import UserError
 from bertjax.interop.bert_config import model_config
+from bertjax.interop.huggingface_names import tensor_name
 from bertjax.interop.tensor_bundle import TensorBundle, open_bundle, read_tensor
 from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
 from bertjax.text.vocabulary import read_json
@@ -27,22 +28,6 @@ _WHOLE = {
     "nsp_head/dense/bias": "cls/seq_relationship/output_bias",
 }
 _TRANSPOSED = "nsp_head/dense/kernel"
-_MODULES = {
-    "embeddings/norm": "bert/embeddings/LayerNorm",
-    "mlm_head/transform": "cls/predictions/transform/dense",
-    "mlm_head/norm": "cls/predictions/transform/LayerNorm",
-    "pooler/dense": "bert/pooler/dense",
-}
-_LAYER_MODULES = {
-    "attention/query": "attention/self/query",
-    "attention/key": "attention/self/key",
-    "attention/value": "attention/self/value",
-    "attention/output": "attention/output/dense",
-    "attention_norm": "attention/output/LayerNorm",
-    "intermediate": "intermediate/dense",
-    "output": "output/dense",
-    "output_norm": "output/LayerNorm",
-}
 _NORM_LEAVES = {"scale": "gamma", "bias": "beta"}
 
 _LATEST = re.compile(r'^model_checkpoint_path: "(?:.*/)?([^"/]+)"', re.MULTILINE)
@@ -117,13 +102,10 @@ def variable_name(place: str) -> str:
     """What google-research/bert calls the weights at a place of our tree."""
     if place in _WHOLE:
         return _WHOLE[place]
-    module, _, leaf = place.rpartition("/")
-    if module.endswith("norm"):
-        leaf = _NORM_LEAVES[leaf]
-    if module in _MODULES:
-        return f"{_MODULES[module]}/{leaf}"
-    _, number, part = module.split("/", 2)
-    return f"bert/encoder/layer_{number}/{_LAYER_MODULES[part]}/{leaf}"
+    # Hugging Face kept the names of Google's modules.
+    module = tensor_name(place).rpartition(".")[0].replace(".", "/").replace("layer/", "layer_")
+    leaf = place.rpartition("/")[2]
+    return f"{module}/{_NORM_LEAVES[leaf] if module.endswith('LayerNorm') else leaf}"
 
 
 def _refuse_other_architecture(bundle: TensorBundle) -> None:
