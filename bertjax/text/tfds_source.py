@@ -32,32 +32,6 @@ class TfdsSpec:
         return looks_like_path or (Path(self.name) / "dataset_info.json").is_file()
 
 
-class TfdsTexts:
-    """One field of one split as text: `len` counts the examples, iteration yields each in order."""
-
-    def __init__(self, source: Sequence[Any], spec: TfdsSpec) -> None:
-        self._source = source
-        self._spec = spec
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __iter__(self) -> Iterator[str]:
-        for index, example in enumerate(in_order(self._source)):
-            yield self._text(example[self._spec.field], index)
-
-    def _text(self, value: str | bytes, index: int) -> str:
-        if isinstance(value, str):
-            return value
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"tfds:{self._spec.name}: {self._spec.field!r} of example {index} is not UTF-8 "
-                f"text at byte {error.start}"
-            ) from error
-
-
 def in_order(source: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """The examples of a data source, a few hundred of them read at once."""
     for start in range(0, len(source), _RECORDS_PER_READ):
@@ -76,11 +50,12 @@ def parse_spec(spec: str) -> TfdsSpec:
     return TfdsSpec(name, split or "train", field or "text")
 
 
-def texts(spec: str) -> TfdsTexts:
-    """The documents that a `tfds:` corpus name stands for; `TFDS_DATA_DIR` is honoured.
+def texts(spec: str) -> Iterator[str]:
+    """The documents that a `tfds:` corpus name stands for, in order; `TFDS_DATA_DIR` is honoured.
 
     Raises:
-        UserError: as `split`, or there is no such text field (those that exist are listed).
+        UserError: as `split`, or there is no such text field (those that exist are listed); while
+            it is read, a text is not UTF-8.
     """
     wanted = parse_spec(spec)
     features, source = split(spec)
@@ -89,7 +64,8 @@ def texts(spec: str) -> TfdsTexts:
         raise UserError(
             f"{spec}: no text field {wanted.field!r}; there are {', '.join(fields) or 'none'}"
         )
-    return TfdsTexts(source, wanted)
+    examples = enumerate(in_order(source))
+    return (_text(example[wanted.field], wanted, number) for number, example in examples)
 
 
 def split(spec: str) -> tuple[Any, Sequence[Any]]:
@@ -142,6 +118,16 @@ def _builder(wanted: TfdsSpec) -> Any:
     except (ValueError, AssertionError) as error:  # the library's words for a wrong config, version
         reason = str(error).partition("\n")[0]
         raise UserError(f"tfds:{wanted.name}: {reason}") from error
+
+
+def _text(value: str | bytes, wanted: TfdsSpec, number: int) -> str:
+    try:
+        return value if isinstance(value, str) else value.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"tfds:{wanted.name}: {wanted.field!r} of example {number} is not UTF-8 "
+            f"text at byte {error.start}"
+        ) from error
 
 
 def _text_fields(features: Any) -> list[str]:
