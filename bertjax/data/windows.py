@@ -57,8 +57,7 @@ class Window:
         tokens: uint16 or uint32, the token ids of all its documents.
         pairs: the pairs of all rows, row by row.
         starts: int64 [rows + 1], where each row begins in `pairs`.
-        drawn: pairs that the first drawing gave.
-        dropped: pairs of these that found no row.
+        drawn: pairs that the first drawing gave, those included that found no row.
         redrawn: pairs in the rows that a further drawing gave.
     """
 
@@ -66,7 +65,6 @@ class Window:
     pairs: Pairs
     starts: np.ndarray
     drawn: int
-    dropped: int
     redrawn: int
 
 
@@ -126,7 +124,7 @@ def draw_window(
     redrawn = len(pairs.labels) - kept
     order = permutation(fold_in(stream.key, _ROWS, number), len(starts) - 1)
     pairs, starts = _take_rows(pairs, starts, order)
-    return Window(tokens, pairs, starts, drawn, drawn - kept, redrawn)
+    return Window(tokens, pairs, starts, drawn, redrawn)
 
 
 def rows_per_window(

@@ -103,8 +103,9 @@ def dropped_and_redrawn(training: Batches) -> tuple[float, float]:
     count = training.windows * -(-10 // training.windows)
     windows = [training.window(number) for number in range(min(count, 200))]
     drawn = sum(window.drawn for window in windows)
-    dropped = sum(window.dropped for window in windows) / drawn
-    return dropped, sum(window.redrawn for window in windows) / drawn
+    redrawn = sum(window.redrawn for window in windows)
+    kept = sum(len(window.pairs.labels) for window in windows)
+    return (drawn + redrawn - kept) / drawn, redrawn / drawn
 
 
 def measure_random_access(count: int, length: int) -> None:
