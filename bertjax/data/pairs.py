@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bertjax.data.random_bits import binomial_half, fold_in, uniform
-from bertjax.errors import UserError
 
 _DRAWS = 4  # decisions that a pair may need
 
@@ -73,23 +72,16 @@ def draw_pairs(
     """All pairs that one pass over the documents gives.
 
     Args:
-        sentences: no sentence and no document is empty.
+        sentences: none and no document is empty; for `nsp` of two documents at least, which a
+            window always has (see `count_windows`).
         kind: `nsp`, `sop` or `none`.
         length: positions of a row, special tokens included.
         short_probability: share of the documents whose pairs aim at a random shorter length
             (`short_seq_prob`).
         key: the same key draws the same pairs.
-
-    Raises:
-        UserError: `nsp` with fewer than two documents.
     """
     limit = length - (2 if kind == "none" else 3)
     documents = len(sentences.documents) - 1
-    if kind == "nsp" and documents < 2:
-        raise UserError(
-            "next-sentence pairs need at least two documents: add text, separate the documents "
-            "(a blank line in a text file), or set data.pairs=none"
-        )
     short = uniform(fold_in(key, 0), documents) < short_probability
     shorter = 2 + (uniform(fold_in(key, 1), documents) * (limit - 1)).astype(np.int64)
     targets = np.where(short, shorter, limit)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from bertjax.data import pairs as pairs_module
 from bertjax.data.pairs import Sentences, draw_pairs
 from bertjax.data.random_bits import uniform
-from bertjax.errors import UserError
 
 CORPORA = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=12), min_size=2, max_size=8)
 KEYS = st.integers(0, 2**64 - 1)
@@ -217,8 +216,3 @@ def test_keys_decide_what_is_drawn():
     first, again, other = (draw_pairs(sentences, "nsp", 64, 0.1, key) for key in (1, 1, 2))
     np.testing.assert_array_equal(first.a_starts, again.a_starts)
     assert first.a_lengths.tolist() != other.a_lengths.tolist()
-
-
-def test_next_sentence_pairs_of_a_single_document_are_refused():
-    with pytest.raises(UserError, match="at least two documents"):
-        draw_pairs(sentences_of([[5, 5]]), "nsp", 64, 0.1, 0)
