@@ -62,7 +62,7 @@ def _of_kind(value: Any, kind: str) -> Any:
 
 
 def _scan_task(task: Any) -> Any:
-    counts = Counter(documents=0, lines=0, bytes=0, words=0)
+    counts = Counter(documents=0, lines=0, bytes=0)
     sample, entries, held = Sample(SAMPLE_BYTES), [np.empty(0, ENTRY)], 0
     try:
         for lines in _documents(task):

@@ -17,7 +17,7 @@ from bertjax.text.prepare_state import read_json, save_array, write_json
 
 SAMPLE_BYTES = 32 << 20
 _REPORT_EVERY = 500
-_COUNTS: tuple[str, ...] = ("documents", "lines", "bytes", "words")
+_COUNTS: tuple[str, ...] = ("documents", "lines", "bytes")
 
 
 def scan(
@@ -41,7 +41,7 @@ def scan(
 
     Returns:
         Per source: spec, files, file_bytes, mode ("lines" or "split"), and the counts documents,
-        lines, bytes, words.
+        lines, bytes.
 
     Raises:
         UserError: a source cannot be read or holds no text; fewer than two documents in all.
@@ -107,10 +107,9 @@ def write_scan(
 
 
 def document_counts(lines: Sequence[str]) -> dict[str, int]:
-    """What is counted of a document: documents (1), lines, bytes and words."""
+    """What is counted of a document: documents (1), lines and bytes."""
     size = sum(len(line.encode()) + 1 for line in lines)
-    words = sum(len(line.split()) for line in lines)
-    return dict(zip(_COUNTS, (1, len(lines), size, words), strict=True))
+    return dict(zip(_COUNTS, (1, len(lines), size), strict=True))
 
 
 class Sample:
