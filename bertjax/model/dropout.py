@@ -108,8 +108,8 @@ def bit_words(
     every = shape if selected is None else (*shape[:-2], selected.length, shape[-1])
     lines, places = _row_seeds(key, site, row_ids)
     lines = lines.reshape(-1, *(1,) * (len(shape) - 1))
-    outer = _mix(lines + _row_index(every[:-1])[None])
-    inner = _mix(places[:, None] + _row_index(shape[-1:])[None])
+    outer = _mix(lines + element_numbers(every[:-1])[None])
+    inner = _mix(places[:, None] + element_numbers(shape[-1:])[None])
     # Kept from being fused into what follows, where they would be computed for every element.
     outer, inner = lax.optimization_barrier((outer, inner))
     if selected is not None:
@@ -131,6 +131,18 @@ def keep(bits: jax.Array, rate: float) -> jax.Array:
     return lax.bitcast_convert_type(bits, jnp.int32) >= np.int32(round(rate * 2**32) - 2**31)
 
 
+def element_numbers(shape: tuple[int, ...]) -> jax.Array:
+    """Each element's row-major number modulo 2**32, uint32 `shape`.
+
+    Built from one iota per axis and never reshaped, so that it is sharded as its user is.
+    """
+    numbers, stride = jnp.zeros(shape, jnp.uint32), 1
+    for axis in reversed(range(len(shape))):
+        numbers += lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(stride % 2**32)
+        stride *= shape[axis]
+    return numbers
+
+
 def _row_seeds(
     key: jax.Array, site: int | jax.Array, row_ids: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -145,15 +157,6 @@ def _row_seeds(
         seeds.append(state ^ (rows + np.uint32(number)))
         state = _mix(seeds[-1])
     return seeds[1], _mix(seeds[0])
-
-
-def _row_index(shape: tuple[int, ...]) -> jax.Array:
-    """uint32 `shape`: the element's number within the row."""
-    index, stride = jnp.zeros(shape, jnp.uint32), 1
-    for axis in reversed(range(len(shape))):
-        index += lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(stride)
-        stride *= shape[axis]
-    return index
 
 
 def _mix(bits: jax.Array) -> jax.Array:

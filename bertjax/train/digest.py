@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bertjax.model.dropout import element_numbers
+
 _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}  # by bytes per element
 
 
@@ -53,7 +55,7 @@ def digest_arrays(tree: Any) -> Digests:
 def _digest(array: jax.Array, seed: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The digest, uint32 [], and whether every element is finite, bool []."""
     words = _words(array)
-    weights = _mix(_positions(words.shape) ^ seed) | jnp.uint32(1)
+    weights = _mix(element_numbers(words.shape) ^ seed) | jnp.uint32(1)
     total = jnp.sum(_mix(words) * weights, dtype=jnp.uint32)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return total, jnp.all(jnp.isfinite(array))
@@ -68,19 +70,6 @@ def _words(array: jax.Array) -> jax.Array:
         return array.astype(jnp.uint32)
     word = _WORDS[array.dtype.itemsize]
     return jax.lax.bitcast_convert_type(array, word).astype(jnp.uint32)
-
-
-def _positions(shape: tuple[int, ...]) -> jax.Array:
-    """Each element's row-major position in the whole array, uint32 [*shape].
-
-    Built from one iota per axis and never reshaped, so that it is sharded as the array is.
-    """
-    positions, stride = jnp.zeros(shape, jnp.uint32), 1
-    for axis in reversed(range(len(shape))):
-        along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        positions += along * jnp.uint32(stride % 2**32)
-        stride *= shape[axis]
-    return positions
 
 
 def _mix(words: jax.Array) -> jax.Array:
