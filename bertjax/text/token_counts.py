@@ -1,15 +1,11 @@
 """How well a vocabulary fits a text: what the report after training and the manifest show."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
-
-from bertjax.text.tokenizer import Tokenizer
-
-_LINES_PER_BATCH = 1024
 
 
 @dataclass
@@ -81,12 +77,3 @@ class TokenCounts:
         bits = np.frombuffer(bytes.fromhex(numbers.pop("used")), np.uint8)
         used = np.unpackbits(bits, count=numbers.pop("vocab_size")).astype(bool)
         return cls(used, **numbers)
-
-
-def tokenizer_report(tokenizer: Tokenizer, lines: Iterable[str]) -> dict[str, float]:
-    """`TokenCounts.summary` of a text."""
-    counts = TokenCounts.empty(tokenizer.vocab_size)
-    lines = iter(lines)
-    while batch := list(islice(lines, _LINES_PER_BATCH)):
-        counts.add(batch, tokenizer.encode_batch(batch, plain_text=True), tokenizer.unknown_id)
-    return counts.summary()

@@ -10,7 +10,7 @@ import pytest
 
 from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import describe, prepare
-from bertjax.text.token_counts import tokenizer_report
+from bertjax.text.token_counts import TokenCounts
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece
 from tests.text.corpora import (
     digests,
@@ -62,7 +62,9 @@ def test_the_manifest_counts_what_lies_in_the_folder(data, corpus):
     assert source["lines"] == source["sentences"] == len(lines)
     assert source["bytes"] == sum(len(line) + 1 for line in lines)
     tokenizer = load_tokenizer(data / "tokenizer")
-    assert source["vocabulary"] == tokenizer_report(tokenizer, lines)
+    fit = TokenCounts.empty(tokenizer.vocab_size)
+    fit.add(lines, tokenizer.encode_batch(lines, plain_text=True), tokenizer.unknown_id)
+    assert source["vocabulary"] == fit.summary()
     assert manifest["tokenizer"] == {
         "kind": "wordpiece",
         "vocab_size": 200,

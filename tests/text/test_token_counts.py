@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bertjax.text.token_counts import TokenCounts, tokenizer_report
+from bertjax.text.token_counts import TokenCounts
 from bertjax.text.tokenizer import train_wordpiece
 
 LINES = ["one two three", "two three four five", "one one two", "five six"]
@@ -24,7 +24,7 @@ def test_report_figures(tokenizer):
     one, two = len(tokenizer.encode("one")), len(tokenizer.encode("two"))
     tokens = 2 * one + two + 1
     pieces = len({*tokenizer.encode("one two")})
-    assert tokenizer_report(tokenizer, lines) == {
+    assert counts_of(tokenizer, lines).summary() == {
         "pieces_used": pieces,
         "vocabulary_share": round(pieces / tokenizer.vocab_size, 4),
         "unknown_rate": round(1 / tokens, 6),
@@ -36,7 +36,7 @@ def test_report_figures(tokenizer):
 def test_parts_add_up_to_the_whole(tokenizer):
     parts = counts_of(tokenizer, LINES[:1])
     parts.merge(counts_of(tokenizer, LINES[1:]))
-    assert parts.summary() == tokenizer_report(tokenizer, LINES)
+    assert parts.summary() == counts_of(tokenizer, LINES).summary()
 
 
 def test_counts_survive_json(tokenizer):
@@ -47,4 +47,4 @@ def test_counts_survive_json(tokenizer):
 
 
 def test_no_text_has_zero_rates(tokenizer):
-    assert set(tokenizer_report(tokenizer, []).values()) == {0}
+    assert set(counts_of(tokenizer, []).summary().values()) == {0}
