@@ -1,7 +1,7 @@
 """One sentence per line, or running text that has to be split first."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue]
@@ -102,11 +102,5 @@ def _is_wrapped(lines: Sequence[str]) -> bool:
         return False
     width = max(map(len, lines))
     long = sum(len(line) > 0.7 * width for line in lines)
-    running = sum(
-        not before.rstrip(_CLOSING).endswith(_SENTENCE_END) for before in _all_but_last(lines)
-    )
+    running = sum(not line.rstrip(_CLOSING).endswith(_SENTENCE_END) for line in lines[:-1])
     return width <= 120 and long > 0.6 * len(lines) and running > 0.5 * len(lines)
-
-
-def _all_but_last(lines: Sequence[str]) -> Iterable[str]:
-    return (lines[index] for index in range(len(lines) - 1))

@@ -17,16 +17,13 @@ from bertjax.text.records import TokenizedDocument, encode_document
 from bertjax.text.tokenizer import Tokenizer
 
 
-def tokenize_corpus(
-    spec: str, tokenizer: Tokenizer, folder: Path, sentences: str = "auto"
-) -> dict[str, Any]:
+def tokenize_corpus(spec: str, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
     """Writes every document of a source, in order, as the validation split of a DATA folder.
 
     Args:
         spec: as for `--corpus`.
         tokenizer: the model's own; it is not copied into the folder.
         folder: where to write; about half the text's size.
-        sentences: "lines", "split" or "auto".
 
     Returns:
         The manifest.
@@ -40,7 +37,7 @@ def tokenize_corpus(
     file.parent.mkdir(parents=True)
     writer = ArrayRecordWriter(str(file), WRITER_OPTIONS)
     tokens, sentence_count = [], 0
-    for document in _documents(spec, tokenizer, sentences):
+    for document in _documents(spec, tokenizer):
         writer.write(encode_document(document))
         tokens.append(document.token_ids.size)
         sentence_count += document.sentence_lengths.size
@@ -64,9 +61,9 @@ def tokenize_corpus(
     return manifest
 
 
-def _documents(spec: str, tokenizer: Tokenizer, setting: str) -> Iterator[TokenizedDocument]:
+def _documents(spec: str, tokenizer: Tokenizer) -> Iterator[TokenizedDocument]:
     source = open_source(spec)
-    mode = sentence_mode(source, setting)
+    mode = sentence_mode(source, "auto")
     for lines in read_documents(source):
         for sentences in document_sentences(lines, mode):
             rows = encode_sentences(sentences, tokenizer)

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 import jax
@@ -21,17 +21,12 @@ class StopRequest:
     def __enter__(self) -> Self:
         # With several processes jax's own service hears SIGTERM and agrees on a common step.
         joined = jax.distributed.is_initialized()
-        if _in_main_thread():
+        if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT,) if joined else (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     def reached(self, step: int) -> bool:
@@ -53,7 +48,3 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
         self._previous = {}
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -24,6 +24,7 @@ _FAILURES = "bertjax/failures/"
 _LOOK_EVERY = 0.5  # seconds
 _MOST_WAITED = 10_000  # milliseconds, for processes that may be gone
 _DAY = 24 * 3600 * 1000  # milliseconds
+_MOST_STEPS = 64
 _entered = itertools.count()
 
 
@@ -43,12 +44,12 @@ def same_everywhere(value: Any) -> bool:
     return bool(np.all(found == found[0]))
 
 
-def steps_of_first(steps: list[int], most: int = 64) -> list[int]:
-    """The first process's list, cut to its last `most`; every process must ask."""
+def steps_of_first(steps: list[int]) -> list[int]:
+    """The first process's list, cut to its last `_MOST_STEPS`; every process must ask."""
     if jax.process_count() == 1:
         return steps
-    last = steps[-most:]
-    padded = np.array(last + [-1] * (most - len(last)), np.int32)
+    last = steps[-_MOST_STEPS:]
+    padded = np.array(last + [-1] * (_MOST_STEPS - len(last)), np.int32)
     return [int(step) for step in multihost_utils.broadcast_one_to_all(padded) if step >= 0]
 
 

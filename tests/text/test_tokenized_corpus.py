@@ -53,7 +53,7 @@ def test_special_tokens_written_out_in_a_corpus_are_text(tokenizer, tmp_path):
 
 def test_the_folder_says_what_it_holds(tokenizer, tmp_path):
     file = write_corpus(tmp_path / "a.txt", made_up_documents(5))
-    manifest = tokenize_corpus(str(file), tokenizer, tmp_path / "data", "lines")
+    manifest = tokenize_corpus(str(file), tokenizer, tmp_path / "data")
     assert manifest == read_manifest(tmp_path / "data")
     assert manifest["tokenizer"]["digest"] == tokenizer.digest
     split = manifest["splits"]["validation"]
