@@ -28,6 +28,7 @@ from bertjax.model.attention_gpu_blocks import (
     Positions,
 )
 from bertjax.model.attention_gpu_bodies import attention_backward, attention_forward
+from bertjax.model.positions import filled_up
 from bertjax.settings import HOPPER_HEAD_DIMS
 
 _FORWARD, _BACKWARD = 128, 64  # positions of the other side at a time
@@ -65,18 +66,12 @@ def fused_attention(
     settings = KernelSettings(heads, head_dim, length + missing, rate, _FORWARD)
     attended: Any = _fused(
         settings,
-        _fill(projections.reshape(batch, length, 3 * heads, head_dim), 1, missing),
-        _fill(pair_ids, 1, missing, _NOT_A_PAIR),
-        None if query_words is None else _fill(query_words, 2, missing),
-        None if key_words is None else _fill(key_words, 1, missing),
+        filled_up(projections.reshape(batch, length, 3 * heads, head_dim), 1, missing),
+        filled_up(pair_ids, 1, missing, _NOT_A_PAIR),
+        None if query_words is None else filled_up(query_words, 2, missing),
+        None if key_words is None else filled_up(key_words, 1, missing),
     )
     return attended[:, :length].reshape(batch, length, heads * head_dim)
-
-
-def _fill(array: jax.Array, axis: int, count: int, value: int = 0) -> jax.Array:
-    """`array` with `count` times `value` behind it along `axis`."""
-    widths = [(0, count if number == axis else 0) for number in range(array.ndim)]
-    return jnp.pad(array, widths, constant_values=value) if count else array
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

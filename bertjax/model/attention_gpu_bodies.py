@@ -25,7 +25,7 @@ from bertjax.model.attention_gpu_blocks import (
     mine,
     product,
 )
-from bertjax.model.dropout import keep, mix_words
+from bertjax.model.dropout import drop, keep, mix_words
 from bertjax.model.positions import MASKED
 
 _LOG2_E = math.log2(math.e)
@@ -57,7 +57,7 @@ def attention_forward(
         weights = jnp.exp2(scores - _spread(largest, scores.shape, 0))
         shrunk = jnp.exp2(previous - largest)
         total = total * shrunk + weights.sum(axis=1)
-        weights = _drop(weights, _kept(settings, own, other))
+        weights = drop(weights, _kept(settings, own, other))
         output = add_product(output * _spread(shrunk, shape, 0), weights, other.second)
         return output, total, largest
 
@@ -134,10 +134,10 @@ def _score_gradients(
     shape = (OWN, settings.other)
     weights = jnp.exp2(scores - _spread(queries.normaliser[...], shape, query_axis))
     kept = _kept(settings, own, other)
-    by_weights = _drop(product(own.second, other.second, shape), kept)
+    by_weights = drop(product(own.second, other.second, shape), kept)
     inner = queries.along[...] * (1 - settings.rate)
     by_scores = weights * (by_weights - _spread(inner, shape, query_axis))
-    return _drop(weights, kept), by_scores
+    return drop(weights, kept), by_scores
 
 
 def _scores(settings: KernelSettings, own: Positions, other: Positions) -> jax.Array:
@@ -155,10 +155,6 @@ def _kept(settings: KernelSettings, own: Positions, other: Positions) -> jax.Arr
     shape = (OWN, settings.other)
     bits = mix_words(_spread(own.words[...], shape, 0), _spread(other.words[...], shape, 1))
     return keep(bits, settings.rate)
-
-
-def _drop(weights: jax.Array, kept: jax.Array | None) -> jax.Array:
-    return weights if kept is None else jnp.where(kept, weights, 0.0)
 
 
 def _spread(vector: Any, shape: tuple[int, ...], axis: int) -> jax.Array:

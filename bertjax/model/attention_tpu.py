@@ -31,6 +31,7 @@ from bertjax.model.attention_tpu_bodies import (
     attention_backward,
     attention_forward,
 )
+from bertjax.model.positions import filled_up
 
 _TILE = 512 * 512  # scores of one head held at a time; a grid step takes as many queries as fit
 _NOT_A_PAIR = -1  # of the positions that fill a row up to a multiple of 128
@@ -67,23 +68,17 @@ def fused_attention(
     batch, length, hidden = query.shape
     settings = KernelSettings(head_dim, 0.0 if outer_words is None else rate, interpret)
     missing = -length % LANES
-    arrays = [_fill(array, 1, missing) for array in (query, key, value)]
-    positions, words = [_fill(pair_ids, 1, missing, _NOT_A_PAIR)], ()
+    arrays = [filled_up(array, 1, missing) for array in (query, key, value)]
+    positions, words = [filled_up(pair_ids, 1, missing, _NOT_A_PAIR)], ()
     if outer_words is not None and inner_words is not None:
         outer, inner = (
             lax.bitcast_convert_type(word, jnp.int32) for word in (outer_words, inner_words)
         )
         outer = outer.reshape(batch, hidden // LANES, settings.heads, length)
-        words = (_fill(outer, 3, missing),)
-        positions.append(_fill(inner, 1, missing))
+        words = (filled_up(outer, 3, missing),)
+        positions.append(filled_up(inner, 1, missing))
     attended: Any = _fused(settings, *arrays, jnp.stack(positions, axis=1), words)
     return attended[:, :length]
-
-
-def _fill(array: jax.Array, axis: int, count: int, value: int = 0) -> jax.Array:
-    """`array` with `count` times `value` behind it along `axis`."""
-    widths = [(0, count if number == axis else 0) for number in range(array.ndim)]
-    return jnp.pad(array, widths, constant_values=value)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

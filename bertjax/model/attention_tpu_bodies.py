@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from bertjax.model.dropout import keep, mix_words
+from bertjax.model.dropout import drop, keep, mix_words
 from bertjax.model.matmul import matmul_precision
 from bertjax.model.positions import MASKED
 
@@ -47,7 +47,7 @@ def attention_forward(settings: KernelSettings, *refs: Any) -> None:
         largest = jnp.max(scores, axis=0, keepdims=True)
         weights = jnp.exp(scores - largest)
         total = jnp.sum(weights, axis=0, keepdims=True)
-        weights = _drop(weights, _kept(settings, words, columns, head)).astype(value_t.dtype)
+        weights = drop(weights, _kept(settings, words, columns, head)).astype(value_t.dtype)
         output = _product(value_t[mine], weights)  # [head_dim, queries]
         outputs.append(output * (1 / ((1 - settings.rate) * total)))
         normaliser[0, 0, head : head + 1] = largest + jnp.log(total)
@@ -82,8 +82,8 @@ def attention_backward(settings: KernelSettings, *refs: Any) -> None:
         by_weights = _product(_only(mine, value[0]), gradient_t)
         kept = _kept(settings, words, columns, head)
         inner = jnp.sum(along[mine], axis=0, keepdims=True) * (1 - settings.rate)
-        by_scores = (weights * (_drop(by_weights, kept) - inner)).astype(query_t.dtype)
-        weights = _drop(weights, kept).astype(query_t.dtype)
+        by_scores = (weights * (drop(by_weights, kept) - inner)).astype(query_t.dtype)
+        weights = drop(weights, kept).astype(query_t.dtype)
         value_sum[mine] += _product(gradient_t[mine], weights, axis=1)
         key_sum[mine] += _product(query_t[mine], by_scores, axis=1)
         by_queries.append(_product(key_t[mine], by_scores))
@@ -130,10 +130,6 @@ def _kept(
     outer, inner = words[0][0, 0, head : head + 1], columns[:, 1:2]
     outer, inner = (lax.bitcast_convert_type(word, jnp.uint32) for word in (outer, inner))
     return keep(mix_words(outer, inner), settings.rate)
-
-
-def _drop(weights: jax.Array, kept: jax.Array | None) -> jax.Array:
-    return weights if kept is None else jnp.where(kept, weights, 0.0)
 
 
 def _product(left: jax.Array, right: jax.Array, axis: int = 0) -> jax.Array:

@@ -131,6 +131,11 @@ def keep(bits: jax.Array, rate: float) -> jax.Array:
     return lax.bitcast_convert_type(bits, jnp.int32) >= np.int32(round(rate * 2**32) - 2**31)
 
 
+def drop(array: jax.Array, kept: jax.Array | None) -> jax.Array:
+    """`array` with 0 where it is not kept; None keeps all."""
+    return array if kept is None else jnp.where(kept, array, 0.0)
+
+
 def element_numbers(shape: tuple[int, ...]) -> jax.Array:
     """Each element's row-major number modulo 2**32, uint32 `shape`.
 

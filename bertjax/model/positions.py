@@ -35,3 +35,9 @@ def classifier_positions(pair_ids: jax.Array, pairs: int) -> jax.Array:
 def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
     """[batch, length, hidden] at [batch, count] to [batch, count, hidden]."""
     return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+
+
+def filled_up(array: jax.Array, axis: int, count: int, value: int = 0) -> jax.Array:
+    """`array` with `count` times `value` behind it along `axis`."""
+    widths = [(0, count if number == axis else 0) for number in range(array.ndim)]
+    return jnp.pad(array, widths, constant_values=value) if count else array
