@@ -6,9 +6,8 @@ import math
 import jax
 from jax.sharding import PartitionSpec
 
-from bertjax.model.activations import ACTIVATIONS
 from bertjax.model.dropout import Dropout
-from bertjax.model.layers import Dense, LayerNorm
+from bertjax.model.layers import ACTIVATIONS, Dense, LayerNorm
 from bertjax.model.positions import Selected
 from bertjax.model.sharding import device_of, on_each_device, row_axes
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bertjax.config import ModelConfig
-from bertjax.model.activations import ACTIVATIONS
-from bertjax.model.layers import Dense, Keys, LayerNorm, vocab_rows
+from bertjax.model.layers import ACTIVATIONS, Dense, Keys, LayerNorm, vocab_rows
 from bertjax.model.matmul import matmul, matmul_precision, outer_sum
 
 _NEVER = -1e9  # the logit of the rows that only round the vocabulary up

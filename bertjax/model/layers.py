@@ -1,7 +1,8 @@
-"""The three building blocks that every part of the model shares, with BERT's initialisation."""
+"""The building blocks that every part of the model shares, with BERT's initialisation."""
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -182,3 +183,11 @@ def _normal_distribution(inputs: jax.Array) -> jax.Array:
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": gelu,
+    # google-research/bert modeling.py and Hugging Face's gelu_new: the tanh approximation
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
