@@ -149,9 +149,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, files, tmp_path, monkeypatc
     assert report["figures"] == finished[1]["figures"]
 
 
-@pytest.mark.parametrize("mesh", [MeshConfig(2, 4, 1), MeshConfig(2, 2, 2)])
-def test_any_mesh_learns_the_same(finished, files, tmp_path, mesh):
-    settings = dataclasses.replace(config(), mesh=mesh)  # the finished run's has data=8
+def test_another_mesh_learns_the_same(finished, files, tmp_path):
+    mesh = MeshConfig(data=2, fsdp=2, tensor=2)  # the finished run's has data=8
+    settings = dataclasses.replace(config(), mesh=mesh)
     finetune(settings, pretrained(), *files, tmp_path / "run")
     found, expected = losses(tmp_path / "run"), losses(finished[0])
     np.testing.assert_allclose(found[:8], expected[:8], rtol=1e-3)

@@ -15,7 +15,7 @@ from bertjax.train.ahead_of_time import plan_on
 from bertjax.train.collectives import in_two_stages, scatter_sum
 from bertjax.train.compiled_report import Listing
 from bertjax.train.mesh import make_mesh, replicated
-from bertjax.train.plan import with_vocabulary
+from bertjax.train.plan import plan, with_vocabulary
 from bertjax.train.slices import find_slice
 
 pytestmark = pytest.mark.aot
@@ -27,8 +27,9 @@ MATRICES = 4 * (30_592 * 768 + 514 * 768 + 2 * 12 * 768**2 + 2 * 768**2 + 2 * 76
 
 @functools.cache
 def planned():
-    overrides = ("--model.num_layers=2", "--data.length=128", "--train.batch_size=256")
-    return plan_on(with_vocabulary(load_config("base", overrides)), find_slice(SLICE))
+    overrides = ("--model.num_layers=2", "--data.length=256", "--train.batch_size=128")
+    config = with_vocabulary(load_config("base", overrides))
+    return plan(config) | plan_on(config, find_slice(SLICE))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,18 @@ def test_memory_is_what_the_layout_promises():
     assert figures["fits"]
     assert figures["memory_per_chip"] == sum(memory.values()) - memory["total"]
     assert memory["optimizer"] < 1.1 * 2 * MATRICES / 8
-    assert figures["memory_per_chip"] < 1.5 * 2**30
+
+
+@pytest.mark.slow
+def test_the_gradients_of_weights_do_not_wait_for_those_of_all_layers():
+    """261 MB beside weights and optimizer; 378 if `bert.py` lets them wait."""
+    assert planned()["memory"]["temporary"] < 300e6
+
+
+@pytest.mark.slow
+def test_the_first_layer_takes_the_attention_kernel_forward_and_backward():
+    """The last one attends from selected positions alone."""
+    assert planned()["not_estimated"]["Pallas kernel"] == 2
 
 
 @pytest.mark.slow
@@ -117,4 +129,5 @@ def test_devices_send_every_gradient_once_and_every_weight_once():
 def test_the_estimate_of_the_computing_time_is_of_the_right_size():
     """A fifth of the peak at least, and not more than the peak; it is the compiler's guess."""
     figures = planned()
-    assert 0.004 < figures["estimated_seconds"] < 0.03
+    fastest = figures["model_flops"] / 8 / 197e12
+    assert fastest < figures["estimated_seconds"] < 5 * fastest
