@@ -78,18 +78,23 @@ def _along_sides(devices: Sequence[Any]) -> list[Any]:
 
 
 def validate_mesh(config: Config, device_count: int) -> None:
-    """Refuses heads and batches that the devices cannot share.
+    """Refuses a model or a batch that the devices cannot share.
 
     Raises:
-        UserError: as `mesh_shape`, or the attention heads do not divide over a tensor group, or the
-            rows of a batch over the groups and microbatches.
+        UserError: as `mesh_shape`, or the attention heads do not divide over a tensor group, or as
+            `validate_batches`.
     """
-    data, fsdp, tensor = mesh_shape(config.mesh, device_count)
-    if config.model.num_heads % tensor:
+    heads, tensor = config.model.num_heads, mesh_shape(config.mesh, device_count)[2]
+    if heads % tensor:
         raise UserError(
-            f"mesh.tensor={tensor}: model.num_heads={config.model.num_heads} cannot be shared out "
-            "evenly"
+            f"mesh.tensor={tensor}: model.num_heads={heads} cannot be shared out evenly"
         )
+    validate_batches(config, device_count)
+
+
+def validate_batches(config: Config, device_count: int) -> None:
+    """Refuses a batch that does not divide over the devices and microbatches: UserError."""
+    data, fsdp, _ = mesh_shape(config.mesh, device_count)
     for phase in phases(config):
         if phase.batch_size % (data * fsdp * config.train.accumulation):
             raise UserError(

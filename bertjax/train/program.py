@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.config import Config
-from bertjax.train.mesh import make_mesh, validate_mesh
+from bertjax.train.mesh import make_mesh, validate_batches
 from bertjax.train.optimizer import learning_rate, make_optimizer
 from bertjax.train.state import State, abstract_state, state_shardings
 from bertjax.train.step import Figures, make_train_step
@@ -46,7 +46,7 @@ def make_program(
         UserError: mesh, batch and parameters do not fit together.
     """
     mesh = make_mesh(config.mesh, devices)
-    validate_mesh(config, mesh.size)
+    validate_batches(config, mesh.size)
     optimizer = make_optimizer(config.optimizer)
     state = abstract_state(objective.init, optimizer)
     shardings = state_shardings(state, optimizer, objective.axes, mesh)

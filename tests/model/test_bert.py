@@ -123,6 +123,7 @@ def test_layers_that_are_alike_are_traced_once(params, pairs, monkeypatch, remat
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_recomputing_layers_changes_no_gradient(params, pairs):
     dropout_key, rows = jax.random.key(1), jnp.arange(2)
 
@@ -136,6 +137,7 @@ def test_recomputing_layers_changes_no_gradient(params, pairs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", [False, True])
 def test_a_last_layer_for_some_positions_alone_changes_neither_these_nor_any_gradient(
     params, pairs, remat

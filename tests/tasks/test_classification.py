@@ -65,6 +65,7 @@ def packed(tmp_path_factory):
     return task, examples, pack_examples(examples, 64, TOKENIZER.pad_id, rows_multiple=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_logits_loss_and_gradients_are_those_of_hugging_face(tmp_path, class_weights):
     torch = pytest.importorskip("torch")

@@ -129,6 +129,7 @@ def loss_and_gradients(params, batch):
     return sums["span_loss"] / counts["span_loss"]
 
 
+@pytest.mark.slow
 def test_packed_and_unpacked_examples_have_the_same_logits_loss_and_gradients():
     together, alone = packed(EXAMPLES, 72), packed(EXAMPLES, 24, alone=True)
     assert len(together["token_ids"]) < len(EXAMPLES) == len(alone["token_ids"])

@@ -42,6 +42,7 @@ def outputs(params, batch):
     return sums["regression_loss"] / counts["regression_loss"], logits["regression"]
 
 
+@pytest.mark.slow
 def test_predictions_loss_and_gradients_are_those_of_hugging_face(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")

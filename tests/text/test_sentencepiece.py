@@ -245,6 +245,7 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_works(model_type):
         assert tokenizer.vocab_size == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [" ", ""], ids=["words", "one word"])
 def test_lines_of_any_length_are_learnt_from(space):
     line = space.join(" ".join(TEXT * 30).split())

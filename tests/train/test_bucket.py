@@ -49,6 +49,7 @@ def losses(run):
     return [(line["step"], line["loss"]) for line in lines if "loss" in line]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_resumes_and_is_that_of_a_local_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(RUN, 20, killed_at=16)
@@ -125,6 +126,7 @@ def test_nothing_local_is_left(tmp_path):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_in_a_bucket_is_named_and_the_one_before_is_used(bucket, caplog):
     train(RUN, 20)
     for file in bucket.local(f"{RUN}/checkpoints/20/params").rglob("d/*"):

@@ -3,6 +3,7 @@
 import re
 
 import jax
+import pytest
 
 from bertjax.model import dropout
 from bertjax.train.program import make_program
@@ -17,12 +18,14 @@ def traced_step():
     return program.step.trace(program.state, batch(0), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_a_step_with_dropout_draws_no_random_numbers():
     traced = traced_step()
     assert not DRAWS.findall(str(traced.jaxpr))
     assert "stablehlo.rng" not in traced.lower().as_text()
 
 
+@pytest.mark.slow
 def test_a_step_that_drew_them_would_be_noticed(monkeypatch):
     def draw(key, site, row_ids, shape, selected=None):  # noqa: ARG001
         return jax.random.bits(jax.random.fold_in(key, site), (*row_ids.shape, *shape))

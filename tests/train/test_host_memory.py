@@ -31,6 +31,7 @@ def page_faults(mode):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone can be told")
 def test_a_step_run_again_touches_no_new_memory():
     assert page_faults("keep") < 0.5 * page_faults("default")

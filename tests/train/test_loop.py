@@ -200,6 +200,7 @@ def test_ten_steps_in_a_row_without_finite_gradients_end_the_run(tmp_path):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.slow
 def test_phases_follow_one_another_and_may_start_the_optimizer_afresh(tmp_path):
     def phase(**values):
         return Phase(steps=5, length=16, learning_rate=0.01, warmup_steps=0, **values)

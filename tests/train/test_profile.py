@@ -61,6 +61,7 @@ def test_anything_but_two_ascending_step_numbers_is_refused(steps):
         validate(apply_override(toy_config(5), f"--train.profile_steps={steps}"))
 
 
+@pytest.mark.slow
 def test_a_traced_run_learns_the_same_and_keeps_its_trace(tmp_path, capsys):
     train(tmp_path / "plain", toy_config(5))
     train(tmp_path / "traced", toy_config(5, profile_steps=(4, 9)))  # two steps are left

@@ -10,6 +10,8 @@ from bertjax.train.ahead_of_time import plan_on
 from bertjax.train.slices import find_slice
 from tests.train.test_parallel_bert import CONFIG
 
+pytestmark = pytest.mark.slow
+
 LAYER = 4 * 16**2 + 2 * 16 * 32
 MATRICES = 4 * (2 * 16 + 256 * 16 + 32 * 16 + 2 * LAYER + 2 * 16**2 + 2 * 16)
 OTHERS = MATRICES * 7 // 8  # what a device sends: all but its own part, once
