@@ -18,6 +18,7 @@ from bertjax.train.slices import find_slice
 
 pytestmark = [
     pytest.mark.aot,
+    pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is missing"),
 ]
 SLICES = ("v4:2x2x1", "v5e:2x4", "v5p:2x2x1", "v6e:2x4", "tpu7x:2x2x1")
@@ -47,7 +48,6 @@ def test_forward_and_backward_compile_for(topology):
     assert text.count("tpu_custom_call") >= 2
 
 
-@pytest.mark.slow
 def test_rows_twice_as_long_as_those_that_take_it_fit_the_smallest_memory():
     compiled_alone("v4:2x2x1", 2048, jnp.bfloat16)
 
@@ -75,7 +75,6 @@ def compiled_step(topology, mesh):
     return program.step.lower(program.state, batch, key).compile().as_text()
 
 
-@pytest.mark.slow
 def test_a_step_compiled_for_a_slice_takes_the_kernel():
     text = compiled_step("v6e:2x4", MeshConfig(fsdp=2, tensor=2))
     fused_layers = 2 - 1  # the last one attends from selected positions alone

@@ -80,6 +80,7 @@ def test_values_and_gradients_are_those_of_the_plain_path(length, rate, dtype):
     assert_alike(results(fused, rate, arrays, pair_ids), expected, TOLERANCE[dtype])
 
 
+@pytest.mark.slow
 def test_several_blocks_of_queries_give_what_one_gives(monkeypatch):
     arrays, pair_ids = inputs(384, "float32"), packed(384)
     expected = results(plain, 0.1, arrays, pair_ids)
@@ -176,6 +177,7 @@ def test_the_model_has_the_same_loss_and_gradients_on_any_mesh(mesh, remat):
         assert np.abs(found - other).max() <= 1e-4 * np.abs(other).max() + 1e-6
 
 
+@pytest.mark.slow
 def test_probabilities_asked_for_come_from_the_plain_path():
     model = dataclasses.replace(MODEL, attention="fused")
     params = bert.init_params(model, jax.random.key(0))

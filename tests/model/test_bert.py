@@ -161,6 +161,7 @@ def test_a_last_layer_for_some_positions_alone_changes_neither_these_nor_any_gra
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_close_to_float32_and_logits_stay_float32(params, pairs):
     exact = run(params, pairs.packed).hidden
     rounded = run(params, pairs.packed, compute_dtype=jnp.bfloat16).hidden
@@ -180,6 +181,7 @@ def test_only_what_is_asked_for_is_kept(params, pairs):
     np.testing.assert_allclose(asked.attentions[0].sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_of_a_row_does_not_depend_on_the_rest_of_the_batch(params, pairs):
     def hidden(batch, rows):
         return run(params, batch, jax.random.key(5), jnp.asarray(rows)).hidden

@@ -138,6 +138,7 @@ def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
+@pytest.mark.slow
 def test_selected_positions_lose_what_they_lose_among_all():
     norm, projection = made(LayerNorm), made(Dense, 512, HIDDEN, (None, None))
     residual, inner = normal(2, 16, HIDDEN), normal(2, 16, 512, seed=1)

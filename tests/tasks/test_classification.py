@@ -97,6 +97,7 @@ def test_logits_loss_and_gradients_are_those_of_hugging_face(tmp_path, class_wei
     assert_same_gradients(LABELLED, model, gradients)
 
 
+@pytest.mark.slow
 def test_packed_rows_give_what_each_example_gives_alone(packed):
     task, examples, batch = packed
     assert batch["token_ids"].shape[0] < len(examples)  # some rows hold several

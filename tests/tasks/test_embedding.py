@@ -45,6 +45,7 @@ def test_pooling_equals_pytorchs_of_each_sentence_alone(pooling, pool):
         np.testing.assert_allclose(vector, pool(hidden_by_pytorch(text)).numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_a_sentence_has_the_same_embedding_alone_and_among_others(pooling):
     together = vectors(TEXTS, pooling=pooling, normalize=True)

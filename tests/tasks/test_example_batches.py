@@ -43,6 +43,7 @@ def test_rows_divide_over_the_microbatches():
     assert all(count % 4 == 0 for count in rows)
 
 
+@pytest.mark.slow
 def test_few_shapes_are_compiled():
     assert len({batches(batch_size=16)(step)["token_ids"].shape for step in range(200)}) <= 4
 

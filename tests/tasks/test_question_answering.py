@@ -179,6 +179,7 @@ def assert_same(batch, model, loss):
     assert_same_gradients(CONFIG, model, gradients)
 
 
+@pytest.mark.slow
 def test_loss_and_gradients_are_hugging_faces_where_every_position_may_answer():
     torch, model = pytorch()
     batch = packed(of_equal_length(), 24, alone=True)
@@ -191,6 +192,7 @@ def test_loss_and_gradients_are_hugging_faces_where_every_position_may_answer():
     assert_same(batch, model, output.loss)
 
 
+@pytest.mark.slow
 def test_packed_loss_and_gradients_are_cross_entropies_over_the_words_of_the_paragraph():
     torch, model = pytorch()
     alone = packed(EXAMPLES, 24, alone=True)

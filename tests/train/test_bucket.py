@@ -78,6 +78,7 @@ def test_the_log_goes_to_the_bucket_whole_at_each_upload_and_resumes_from_there(
     assert losses(RUN) == [(1, 3.0), (2, 2.5)]
 
 
+@pytest.mark.slow
 def test_the_log_is_in_the_bucket_before_the_checkpoint_is(monkeypatch):
     known, write = {}, storage.write
 

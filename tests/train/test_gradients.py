@@ -71,6 +71,7 @@ def test_any_mesh_gives_the_gradients_of_one_device(name, stages, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data-fsdp", "data-tensor"])
 def test_training_in_two_stages_gives_the_losses_of_one_device(name, monkeypatch):
     sum_in(2, monkeypatch)

@@ -99,6 +99,7 @@ def test_a_resumed_run_has_the_very_losses_of_an_uninterrupted_one(tmp_path, uni
     }
 
 
+@pytest.mark.slow
 def test_a_resumed_run_may_have_another_mesh(tmp_path, uninterrupted):
     config = toy_config(20)
     with pytest.raises(KeyboardInterrupt):

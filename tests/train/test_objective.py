@@ -65,6 +65,7 @@ def test_sums_and_counts_carry_the_four_metrics(trained, loss):
     assert all(0 <= sums[name] <= counts[name] for name in HEADS if name.endswith("accuracy"))
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_add_up_to_the_whole(trained, loss):
     batch, key = with_rows(make_batch(1)), jax.random.key(1)
     whole = loss(trained[1], batch, key)
@@ -102,6 +103,7 @@ def test_evaluation_is_fixed_and_ignores_training_masks_and_dropout(trained):
     assert plain == make_objective(batches).evaluate(trained[1]) == other.evaluate(trained[1])
 
 
+@pytest.mark.slow
 def test_evaluation_is_the_mean_over_all_validation_batches(trained):
     batches = [make_batch(seed) for seed in range(3)]
     loss = jax.jit(
@@ -145,6 +147,7 @@ def test_no_validation_batches_give_no_figures(trained):
     assert figures == dict.fromkeys(HEADS) | {"examples": 0}
 
 
+@pytest.mark.slow
 def test_cross_entropy_and_its_gradient_are_optax():
     rng = jax.random.key(3)
     logits = 4 * jax.random.normal(rng, (5, 7, 11))

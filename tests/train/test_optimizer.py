@@ -104,6 +104,7 @@ def clipped(gradient, clip_norm):
     return jax.tree.map(lambda leaf: leaf * min(1.0, clip_norm / norm), gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "lamb"])
 def test_updates_are_those_of_the_paper_in_numpy(name):
     config = OptimizerConfig(name=name, weight_decay=0.1, clip_norm=0.7)
