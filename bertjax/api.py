@@ -171,7 +171,9 @@ class Bert(Checkpoint):
 
         if self.experiment.task is not None:
             if data is None or corpus is not None:
-                raise UserError("a fine-tuned model is evaluated on a labelled file: give data")
+                raise UserError(
+                    "a fine-tuned model is evaluated on a labelled file: give data alone"
+                )
             return self.report(data)["figures"]
         if not {"mlm_head", "nsp_head"} & self.params.keys():
             raise UserError(f"nothing to evaluate: {self.source} (no mlm_head and no nsp_head)")

@@ -126,7 +126,7 @@ def from_json(text: str | bytes, origin: str) -> Config:
     """Reads what `to_json` wrote; `origin` names the file in error messages."""
     try:
         values = json.loads(text)
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise UserError(f"{origin}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{origin}: not a config (expected a JSON object)")

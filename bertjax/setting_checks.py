@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from bertjax.errors import UserError
-from bertjax.settings import LONGEST_FUSED, Config, Phase, phases
+from bertjax.settings import LONGEST_FUSED, Config, ModelConfig, Phase, phases
 
 
 def validate(config: Config) -> None:
@@ -13,7 +13,7 @@ def validate(config: Config) -> None:
     data, optimizer = config.data, config.optimizer
     _check_numbers(config)
     _check_shares(config)
-    _check_heads(config)
+    _check_attention(config)
     if data.pairs != "none" and config.model.num_segments < 2:
         raise UserError(
             f"model.num_segments={config.model.num_segments}: data.pairs={data.pairs} needs 2"
@@ -53,23 +53,31 @@ def _check_shares(config: Config) -> None:
             raise UserError(f"{name}={value}: must lie in (0, 1]")
 
 
-def _check_heads(config: Config) -> None:
-    model, tensor = config.model, max(config.mesh.tensor, 1)
+def check_heads(model: ModelConfig, tensor: int) -> None:
+    """Refuses attention heads that `tensor` devices cannot share: UserError."""
+    if model.num_heads % tensor:
+        raise UserError(
+            f"mesh.tensor={tensor}: model.num_heads={model.num_heads} cannot be shared out evenly"
+        )
+    head_dim = model.hidden_size // model.num_heads
+    if model.attention == "fused" and (128 % head_dim or model.hidden_size % (128 * tensor)):
+        raise UserError(
+            f"model.attention=fused: heads of {head_dim} in model.hidden_size={model.hidden_size} "
+            f"over mesh.tensor={tensor} do not fill groups of 128; leave it out"
+        )
+
+
+def _check_attention(config: Config) -> None:
+    model = config.model
     if model.hidden_size % model.num_heads:
         raise UserError(
             f"model.hidden_size={model.hidden_size} is not divisible by "
             f"model.num_heads={model.num_heads}"
         )
-    if model.attention != "fused":
-        return
-    head_dim = model.hidden_size // model.num_heads
-    if 128 % head_dim or model.hidden_size % (128 * tensor):
-        raise UserError(
-            f"model.attention=fused: heads of {head_dim} in model.hidden_size={model.hidden_size} "
-            f"over mesh.tensor={tensor} do not fill groups of 128; leave it out"
-        )
+    check_heads(model, max(config.mesh.tensor, 1))  # -1 is known where the devices are
     length = max([phase.length for phase in config.train.phases] or [config.data.length])
-    if length > LONGEST_FUSED and config.train.compute_dtype == "float32":
+    dtype = config.train.compute_dtype
+    if model.attention == "fused" and length > LONGEST_FUSED and dtype == "float32":
         raise UserError(
             f"model.attention=fused: in float32 for at most {LONGEST_FUSED} positions, and there "
             f"are {length}; leave it out"

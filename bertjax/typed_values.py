@@ -49,7 +49,7 @@ def convert(hint: Any, text: str, name: str) -> Any:
 def _parse_json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--{name}: expected JSON ({error})") from error
 
 

@@ -334,6 +334,12 @@ def test_the_largest_phase_has_the_most_positions_or_of_equals_the_longest_rows(
     assert largest_phase(Config(train=TrainConfig(phases=tuple(parts)))) is parts[largest]
 
 
+def test_heads_that_can_never_be_shared_are_refused_without_devices():
+    with pytest.raises(UserError, match=r"mesh\.tensor=8: model\.num_heads=12 cannot be shared"):
+        validate(load_config("base", ["--mesh.tensor=8"]))
+    validate(load_config("base", ["--mesh.tensor=4"]))
+
+
 def test_steps_and_epochs_on_the_command_line_replace_each_other():
     steps, epochs = "--train.steps=9", "--train.epochs=2"
     train = load_config("sst2", [steps]).train

@@ -100,7 +100,7 @@ def test_a_fine_tuned_run_is_handed_on_to_transformers(finetuned, labelled, tmp_
     card = (folder / "README.md").read_text()
     assert "| train.tsv | 64 |" in card
     assert "Fine-tuned for classification with bertjax, started from run (bertjax, step 4" in card
-    assert "On the dev file, by which the step was chosen:\n\n| figure | value |" in card
+    assert "On the dev file, by which the best step is chosen:\n\n| figure | value |" in card
     assert not any(word in card.lower() for word in ("mask", "pretrained with", "pairs", "digest"))
     network = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -74,7 +74,7 @@ def _data(checkpoint: Checkpoint) -> list[str]:
     facts = checkpoint.history.get("facts", {})
     if checkpoint.experiment.task is not None:
         rows = [(_short(facts["training_file"]), facts["training_examples"])]
-        return _table(("file", "examples"), rows)
+        return _table(("file", "inputs"), rows)
     rows = [
         (_short(corpus["spec"]), corpus["documents"], corpus["sentences"], corpus["tokens"])
         for corpus in facts.get("corpora", [])
@@ -116,7 +116,10 @@ def _training(checkpoint: Checkpoint) -> list[str]:
     ]
     names = ("steps of the phase", "length", "rows per batch", "learning rate", "warmup steps")
     origin = history.get("facts", {}).get("started_from")
-    trained = "Pretrained" if task is None else f"Fine-tuned for {task.kind.replace('_', ' ')}"
+    trained = "Pretrained"
+    if task is not None:
+        origin = origin or "random weights"
+        trained = f"Fine-tuned for {task.kind.replace('_', ' ')}"
     return [
         f"{trained} with bertjax{f', started from {origin}' if origin else ''}.",
         "",
@@ -131,7 +134,7 @@ def _figures(checkpoint: Checkpoint) -> list[str]:
     figures = [(name, value) for name, value in known.items() if value is not None]
     if not figures:
         return ["None are known."]
-    where = "On the dev file, by which the step was chosen:"
+    where = "On the dev file, by which the best step is chosen:"
     if checkpoint.experiment.task is None:
         where = "On the part of the text that was kept for validation, 15% of its tokens masked:"
     return [

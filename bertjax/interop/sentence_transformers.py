@@ -83,7 +83,7 @@ def _read_modules(file: epath.Path | Path) -> dict[str, str]:
             raise TypeError("a path is no text")
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{file}: not a list of sentence-transformers modules") from error
     if "Transformer" not in folders:
         raise UserError(f"{file}: embeds by {', '.join(folders) or 'nothing'}, without an encoder")

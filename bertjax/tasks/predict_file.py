@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +94,13 @@ class FileModel:
 
         None where it can be read only once, such as a pipe.
         """
-        if file.exists() and not file.is_file():
+        if os.path.exists(file) and not os.path.isfile(file):
             return None
-        return sum(1 for _ in self._task.read(file, False, Notes()))
+        count = 0
+        with Progress("reading", unit="record") as bar:
+            for count, _ in enumerate(self._task.read(file, False, Notes()), start=1):
+                bar.update(count)
+        return count
 
     def _predictor(self, labelled: bool) -> Predictor:
         return Predictor(self._task, self._config, self._tokenizer.pad_id, labelled)

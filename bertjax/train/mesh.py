@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from bertjax.config import Config, MeshConfig, phases
 from bertjax.errors import UserError
 from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
+from bertjax.setting_checks import check_heads
 
 AXES = (*BATCH_AXES, TENSOR_AXIS)
 # Logical parameter axis -> mesh axis. Names that are not here are not split.
@@ -81,14 +82,9 @@ def validate_mesh(config: Config, device_count: int) -> None:
     """Refuses a model or a batch that the devices cannot share.
 
     Raises:
-        UserError: as `mesh_shape`, or the attention heads do not divide over a tensor group, or as
-            `validate_batches`.
+        UserError: as `mesh_shape`, `check_heads` for a tensor group, or `validate_batches`.
     """
-    heads, tensor = config.model.num_heads, mesh_shape(config.mesh, device_count)[2]
-    if heads % tensor:
-        raise UserError(
-            f"mesh.tensor={tensor}: model.num_heads={heads} cannot be shared out evenly"
-        )
+    check_heads(config.model, mesh_shape(config.mesh, device_count)[2])
     validate_batches(config, device_count)
 
 

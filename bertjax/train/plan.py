@@ -27,9 +27,9 @@ def plan(config: Config) -> dict[str, Any]:
     Raises:
         UserError: settings that cannot work, or those of a labelled task.
     """
-    validate(config)
     if config.task is not None:
         raise UserError("a config for fine-tuning: plan counts and compiles pretraining")
+    validate(config)
     config = with_vocabulary(config)
     stretches, flops = phases(config), _phase_flops(config)
     return {

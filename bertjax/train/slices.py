@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,8 +115,8 @@ def _tpu_slice(kind: str, shape: str, topology: str) -> Slice:
 
 def _local_slice(platform: str, count: str, topology: str) -> Slice:
     """Devices of this machine; as many CPU devices as are asked for."""
-    if not count.isdecimal() or int(count) < 1:
-        raise UserError(f"--topology {topology}: write {platform}:N, with a number of devices")
+    if not re.fullmatch("[1-9][0-9]{0,3}", count):
+        raise UserError(f"--topology {topology}: write {platform}:N, with 1 to 9999 devices")
     wanted, memory = int(count), None
     if platform == "cpu":
         with contextlib.suppress(RuntimeError):  # made already: there may be enough of them

@@ -120,7 +120,9 @@ def test_a_default_prompt_that_is_not_there_is_told(prompts, name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["[{}]", "{}1", "[1]", '[{"type": "a.Transformer", "path": null}]']
+    "content",
+    ["[{}]", "{}1", "[1]", '[{"type": "a.Transformer", "path": null}]', "[" * 200_000],
+    ids=lambda content: content[:9],
 )
 def test_a_list_of_modules_that_is_none_is_refused(content, tmp_path):
     (tmp_path / "modules.json").write_text(content)

@@ -118,11 +118,14 @@ def test_a_pipe_is_predicted_in_one_reading(finished, files, tmp_path):
     rows = files[1].read_text()
     pipe = tmp_path / "rows.tsv"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=(rows,))
-    writer.start()
+
+    def write():
+        pipe.write_text(rows)
+        pipe.write_text("")  # what a second reading finds: it must fail, not wait for ever
+
+    threading.Thread(target=write, daemon=True).start()
     bert = bertjax.load(finished[0])
     assert bert.predict(pipe, tmp_path / "piped.jsonl") == {"records": 40}
-    writer.join()
     bert.predict(files[1], tmp_path / "read.jsonl")
     assert (tmp_path / "piped.jsonl").read_text() == (tmp_path / "read.jsonl").read_text()
 

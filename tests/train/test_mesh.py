@@ -60,9 +60,19 @@ def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused(
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(tensor=8), MeshConfig(data=1, tensor=-1)])
-def test_heads_that_a_tensor_group_cannot_share_are_refused(mesh):
-    config = Config(mesh=mesh, model=ModelConfig(num_heads=12), train=TrainConfig(batch_size=8))
-    with pytest.raises(UserError, match=r"mesh.tensor=8: model.num_heads=12 cannot be shared out"):
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ModelConfig(num_heads=12), "mesh.tensor=8: model.num_heads=12 cannot be shared out"),
+        (
+            ModelConfig(hidden_size=512, num_heads=8, attention="fused"),
+            "over mesh.tensor=8 do not fill groups of 128",
+        ),
+    ],
+)
+def test_heads_that_a_tensor_group_cannot_share_are_refused(mesh, model, message):
+    config = Config(mesh=mesh, model=model, train=TrainConfig(batch_size=8))
+    with pytest.raises(UserError, match=message):
         validate_mesh(config, 8)
 
 

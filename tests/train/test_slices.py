@@ -14,6 +14,7 @@ from bertjax.train.slices import find_slice
         ("v9:2x2", "no such kind of chip; there are v4:..., v5e:"),
         ("cpu", "write cpu:N"),
         ("cpu:none", "write cpu:N"),
+        ("cpu:99999999999", "write cpu:N, with 1 to 9999 devices"),
         ("cpu:99", "this machine has 8 such devices"),
         ("gpu:4", "this machine has 0 such devices"),
     ],
