@@ -190,8 +190,10 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
         return
     from bertjax.train.ahead_of_time import plan_on
     from bertjax.train.largest_batch import largest_batch
+    from bertjax.train.mesh import validate_mesh
     from bertjax.train.plan_text import plan_text
 
+    validate_mesh(config, len(where.devices))
     _tell(*remarks, f"compiling for {where.name}; large models take minutes")
     config = with_vocabulary(config)
     figures |= plan_on(config, where)

@@ -19,7 +19,7 @@ from bertjax.errors import UserError
 from bertjax.train.compiled_report import Listing
 from bertjax.train.compiled_warnings import find_warnings
 from bertjax.train.masking import masking_table
-from bertjax.train.mesh import batch_sharding, replicated, validate_mesh
+from bertjax.train.mesh import batch_sharding, replicated
 from bertjax.train.objective import mlm_nsp_objective
 from bertjax.train.program import Program, make_program
 from bertjax.train.slices import Slice
@@ -60,7 +60,6 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
         UserError: config and slice do not fit together.
     """
     config = with_phase(config, largest_phase(config))
-    validate_mesh(config, len(where.devices))
     compiled = compile_step(config, where)
     devices, listing = len(where.devices), compiled.listing
     cores = devices // where.chips  # devices of a chip

@@ -47,9 +47,15 @@ def test_a_slice_of_an_impossible_shape_is_refused_in_one_line():
     assert "\n" not in str(refused.value)
 
 
-def test_a_mistake_is_told_before_anything_is_compiled(capsys):
-    assert main(["plan", "base", "--topology", "v5e:2x4", "--train.batch_size=100"]) == 2
-    assert "train.batch_size=100 is not divisible by 8" in capsys.readouterr().err
+def test_a_mistake_is_told_before_anything_is_compiled_in_one_line(capsys):
+    command = ["plan", "base", "--topology", "v5e:2x4"]
+    for setting, message in (
+        ("--train.batch_size=100", "train.batch_size=100 is not divisible by 8"),
+        ("--mesh.tensor=-1", "mesh.data=-1, mesh.fsdp=1, mesh.tensor=-1: sizes are positive"),
+    ):
+        assert main([*command, setting]) == 2
+        (told,) = capsys.readouterr().err.splitlines()
+        assert told.startswith(f"bertjax: {message}")
 
 
 @pytest.mark.parametrize(
