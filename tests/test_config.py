@@ -8,27 +8,20 @@ import pytest
 
 from bertjax.config import (
     Config,
-    DataConfig,
-    ModelConfig,
     Phase,
-    TrainConfig,
     apply_override,
     from_json,
-    largest_phase,
     load_config,
     phases,
     to_json,
     total_steps,
     validate,
-    with_steps,
 )
 from bertjax.errors import UserError
+from tests.test_settings import TWO_PHASES
 
 CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.py"))
 TASK_CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/finetune/*.py"))
-TWO_PHASES = Config(
-    train=TrainConfig(phases=(Phase(900, 128, 32, 1e-3, 100), Phase(100, 512, 8, 5e-4, 0)))
-)
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
@@ -135,80 +128,6 @@ def test_a_mistyped_override_is_refused_with_help(text, message):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["--model.hidden_size=100"], "not divisible by model.num_heads=12"),
-        (["--data.length=1024"], "do not fit model.max_length=512"),
-        (["--train.accumulation=3"], "not divisible by train.accumulation=3"),
-        (["--model.dropout=1.5"], "model.dropout=1.5"),
-        (["--masking.rate=0"], "masking.rate=0.0"),
-        (["--optimizer.clip_norm=0"], "optimizer.clip_norm=0.0"),
-        (["--optimizer.learning_rate=nan"], "optimizer.learning_rate=nan"),
-        (["--optimizer.learning_rate=inf"], "optimizer.learning_rate=inf"),
-        (["--optimizer.warmup_steps=-1"], "optimizer.warmup_steps=-1"),
-        (["--optimizer.frozen_layers=13"], "optimizer.frozen_layers=13: there are only model"),
-        (["--optimizer.beta1=1"], "optimizer.beta1=1.0"),
-        (["--optimizer.beta2=-0.1"], "optimizer.beta2=-0.1"),
-        (["--optimizer.epsilon=0"], "optimizer.epsilon=0.0"),
-        (["--model.vocab_size=-5"], "model.vocab_size=-5"),
-        (["--model.num_segments=0"], "model.num_segments=0"),
-        (["--model.num_segments=1"], "data.pairs=nsp needs 2"),
-        (["--model.layer_norm_epsilon=0"], "model.layer_norm_epsilon=0.0"),
-        (["--model.initializer_range=-1"], "model.initializer_range=-1.0"),
-        (["--train.steps=none"], "train.steps is not set"),
-        (["--train.steps=0"], "train.steps=0"),
-        (["--train.batch_size=0"], "train.batch_size=0"),
-        (["--data.length=8"], "must be at least 16"),
-        (["--model.attention=fused", "--model.num_heads=3"], "do not fill groups of 128"),
-        (
-            [
-                *("--model.attention=fused", "--train.compute_dtype=float32"),
-                *("--model.max_length=2048", "--data.length=2048"),
-            ],
-            "at most 1024 positions",
-        ),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(overrides, message):
-    config = load_config("base", overrides)
-    with pytest.raises(UserError) as caught:
-        validate(config)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"steps": 0}, "train.phases[1].steps=0"),
-        ({"steps": -3}, "train.phases[1].steps=-3"),
-        ({"learning_rate": -1.0}, "train.phases[1].learning_rate=-1.0"),
-        ({"length": 8}, "train.phases[1].length=8"),
-        ({"length": 1024}, "do not fit model.max_length=512"),
-        ({"batch_size": 0}, "train.phases[1].batch_size=0"),
-        ({"warmup_steps": 101}, "a phase of 100 steps cannot warm up for 101"),
-    ],
-)
-def test_a_phase_that_cannot_work_is_refused_by_its_number(values, message):
-    first, second = TWO_PHASES.train.phases
-    bad = TrainConfig(phases=(first, dataclasses.replace(second, **values)))
-    with pytest.raises(UserError) as caught:
-        validate(Config(train=bad))
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("steps", [None, 5])
-def test_phases_without_any_step_are_refused(steps):
-    nothing = Phase(0, 128, 32, 1e-3, 0)
-    with pytest.raises(UserError, match="steps=0"):
-        validate(Config(train=TrainConfig(steps=steps, phases=(nothing,))))
-
-
-def test_the_length_of_validation_is_checked_beside_phases():
-    with pytest.raises(UserError, match=r"data\.length=1024"):
-        validate(dataclasses.replace(TWO_PHASES, data=DataConfig(length=1024)))
-
-
-@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("def get_config(:", "line 1: invalid syntax"),
@@ -293,11 +212,6 @@ def test_a_config_that_is_not_there_is_refused_with_the_nearest_name():
         load_config("configs/lagre.py")
 
 
-def test_a_single_phase_comes_from_the_plain_fields():
-    config = Config(train=TrainConfig(steps=7, batch_size=4))
-    assert phases(config) == (Phase(7, 128, 4, 1e-4, 10_000),)
-
-
 @pytest.fixture
 def two_phases(tmp_path):
     """A config file with phases, and plain fields beside them."""
@@ -318,26 +232,6 @@ def test_overriding_what_phases_say_themselves_makes_one_phase_of_the_plain_fiel
     two_phases, override, phase
 ):
     assert phases(load_config(two_phases, [override])) == (phase,)
-
-
-@pytest.mark.parametrize(
-    ("shapes", "largest"),
-    [
-        ([(128, 32), (512, 8)], 1),  # as many positions, longer rows
-        ([(512, 8), (128, 32)], 0),
-        ([(128, 64), (512, 8)], 0),
-        ([(16, 8), (128, 8), (64, 8)], 1),
-    ],
-)
-def test_the_largest_phase_has_the_most_positions_or_of_equals_the_longest_rows(shapes, largest):
-    parts = [Phase(9, length, rows, 1e-3, 0) for length, rows in shapes]
-    assert largest_phase(Config(train=TrainConfig(phases=tuple(parts)))) is parts[largest]
-
-
-def test_heads_that_can_never_be_shared_are_refused_without_devices():
-    with pytest.raises(UserError, match=r"mesh\.tensor=8: model\.num_heads=12 cannot be shared"):
-        validate(load_config("base", ["--mesh.tensor=8"]))
-    validate(load_config("base", ["--mesh.tensor=4"]))
 
 
 def test_steps_and_epochs_on_the_command_line_replace_each_other():
@@ -361,23 +255,6 @@ def test_an_override_of_the_phases_brings_its_own_steps_and_wins():
     text = '[{"steps": 5, "length": 64, "batch_size": 8, "learning_rate": 1, "warmup_steps": 0}]'
     config = load_config("base_two_phase", [f"--train.phases={text}", "--data.length=64"])
     assert phases(config) == (Phase(5, 64, 8, 1.0, 0),)
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [(1000, [900, 100]), (1500, [900, 600]), (901, [900, 1]), (900, [900]), (50, [50])],
-)
-def test_a_run_that_goes_on_to_other_steps_changes_its_last_phase_alone(steps, expected):
-    config = with_steps(TWO_PHASES, steps)
-    assert [phase.steps for phase in config.train.phases] == expected
-    assert phases(config) == config.train.phases
-    assert total_steps(config) == steps
-    validate(config)
-
-
-def test_a_run_without_phases_goes_on_without_them():
-    config = Config(train=TrainConfig(steps=7))
-    assert with_steps(config, 9) == Config(train=TrainConfig(steps=9))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10, 999, 1000, 5000])
@@ -405,7 +282,3 @@ def test_a_foreign_or_damaged_config_json_is_refused(change, message):
         from_json(to_json(Config()).replace(*change), "run/config.json")
     assert message in str(caught.value)
     assert "run/config.json" in str(caught.value)
-
-
-def test_the_vocabulary_size_is_left_to_the_data_unless_given():
-    assert ModelConfig().vocab_size is None
