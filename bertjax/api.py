@@ -165,7 +165,8 @@ class Bert(Checkpoint):
         task on `data`, a labelled file.
 
         Raises:
-            UserError: it has neither head, not one of the two is given, or it cannot be used.
+            UserError: it has neither head; not exactly one of `data` and `corpus` is given (of a
+                fine-tuned model: `data` alone); or what is given cannot be used.
         """
         from bertjax.train.evaluate import evaluate
 

@@ -1,9 +1,10 @@
-"""Local files and folders: written whole or not at all, and used by one process at a time."""
+"""Files and folders: read whole, written whole or not at all, and used by one process at a time."""
 
 import contextlib
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -102,6 +103,28 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
         needed = "pip install -e '.[gcs]'" if str(path).startswith("gs://") else str(error)
         raise UserError(f"{path}: this kind of storage needs another package: {needed}") from error
     return place
+
+
+def read_text(path: "Path | epath.Path") -> str:
+    """A UTF-8 file's text; raises UserError with the byte offset where it is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_json(path: "Path | epath.Path") -> dict[str, Any]:
+    """A file's JSON object; raises UserError if it holds anything else."""
+    text = read_text(path)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number or a nesting beyond all measure
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return values
 
 
 def sha256_of(file: Path) -> str:

@@ -9,7 +9,7 @@ from socket import gethostname
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.files import held, require_local, write_whole
+from bertjax.files import held, read_json, require_local, write_whole
 
 ROOT = Path(__file__).parent.parent
 
@@ -200,3 +200,23 @@ def test_of_many_processes_only_one_at_a_time_holds_a_folder(tmp_path):
 @pytest.mark.parametrize("path", ["tfds:/sets/glue/sst2@test", "tfds:glue/sst2", "a.tsv", ""])
 def test_what_has_no_bucket_is_local(path):
     require_local("--data", path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"{", "not valid JSON"),
+        (b'{"size": ' + b"1" * 5000 + b"}", "not valid JSON"),
+        (b"[" * 200_000, "not valid JSON"),
+        (b"\xff\xfe", "not UTF-8 text at byte 0"),
+        (b"[1]", "expected a JSON object"),
+    ],
+    ids=["no file", "cut short", "a number too long", "nested too deeply", "no text", "a list"],
+)
+def test_a_file_that_holds_no_json_object_is_named(tmp_path, content, message):
+    file = tmp_path / "config.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{file}: {message}.*$"):
+        read_json(file)

@@ -30,7 +30,7 @@ def read_manifest(data_folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{data_folder}: no manifest.json; make the folder with bertjax prepare")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged ({error}); run bertjax prepare again") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:

@@ -11,11 +11,11 @@ import re
 from etils import epath
 
 from bertjax.errors import UserError
+from bertjax.files import read_json
 from bertjax.interop.bert_config import model_config
 from bertjax.interop.huggingface_names import tensor_name
 from bertjax.interop.tensor_bundle import TensorBundle, open_bundle, read_tensor
 from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
-from bertjax.text.vocabulary import read_json
 
 CONFIG_FILE = "bert_config.json"
 

@@ -10,6 +10,7 @@ from etils import epath
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
+from bertjax.files import read_json
 from bertjax.interop.bert_config import model_config
 from bertjax.interop.huggingface_names import (
     ARCHITECTURES,
@@ -25,7 +26,6 @@ from bertjax.interop.huggingface_names import (
 from bertjax.interop.safetensors_files import open_tensors, require_weights
 from bertjax.interop.weights import Imported, Tensor, assemble, expected_shapes
 from bertjax.model import bert
-from bertjax.text.vocabulary import read_json
 
 CONFIG_FILE = "config.json"
 

@@ -13,7 +13,7 @@ from etils import epath
 
 from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json
 from bertjax.errors import UserError
-from bertjax.files import SEEDS_FOLDER, located
+from bertjax.files import SEEDS_FOLDER, located, read_json
 from bertjax.interop.checkpoint import EXTRAS, Checkpoint
 from bertjax.interop.google import CONFIG_FILE as GOOGLE_CONFIG_FILE
 from bertjax.interop.google import find_prefix, open_google
@@ -29,7 +29,6 @@ from bertjax.model.bert import HEADS
 from bertjax.model.layers import vocab_rows
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.text.vocabulary import read_json
 from bertjax.typed_values import build
 
 if TYPE_CHECKING:

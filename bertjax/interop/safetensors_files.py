@@ -12,9 +12,9 @@ from etils import epath
 from safetensors import SafetensorError, safe_open
 
 from bertjax.errors import UserError
+from bertjax.files import read_json
 from bertjax.interop.huggingface_names import ARCHITECTURES
 from bertjax.interop.weights import Tensor
-from bertjax.text.vocabulary import read_json
 
 FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

@@ -12,8 +12,8 @@ from typing import Any, cast, get_args
 from etils import epath
 
 from bertjax.errors import UserError
+from bertjax.files import read_json
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
-from bertjax.text.vocabulary import read_json
 
 _MODULES_FILE = "modules.json"
 _PROMPTS_FILE = "config_sentence_transformers.json"

@@ -102,7 +102,9 @@ def finetune(
     if (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: was made with --seeds; give --seeds again, or another folder")
     config = with_model(config, pretrained.weights.config)
-    validate(with_planned_steps(config, 1))  # before anything is read
+    planned = with_planned_steps(config, 1)
+    validate(planned)  # before anything is read
+    validate_mesh(planned, make_mesh(planned.mesh).size)
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
@@ -113,7 +115,6 @@ def finetune(
     validate(config)
     check_warmup(config)
     use_compilation_cache()
-    validate_mesh(config, make_mesh(config.mesh).size)
     with hold_run(run):
         config, changes = open_run(run, config)
         for change in changes:

@@ -38,7 +38,7 @@ from bertjax.text.beam_pipelines import scan_pipeline, tokenize_pipeline
 from bertjax.text.chunks import INDEX, Sharding
 from bertjax.text.corpus import Source, file_size
 from bertjax.text.merge import first_of_each, shard_name, write_note, write_shard
-from bertjax.text.prepare_state import read_json, write_json
+from bertjax.text.prepare_state import read_json_if_there, write_json
 from bertjax.text.remote_files import fetch, names_of, open_for_reading, send
 from bertjax.text.scan import SAMPLE_BYTES, Sample, write_scan
 
@@ -95,7 +95,7 @@ def tokenize_with_beam(
     Returns:
         For each source, the counts of its chunks added up.
     """
-    if (finished := read_json(work / "tokenized.json")) is not None:
+    if (finished := read_json_if_there(work / "tokenized.json")) is not None:
         return finished
     counts, missing = [], set(range(sharding.train_shards + sharding.validation_shards))
     with _meeting_place(work, flags) as place:

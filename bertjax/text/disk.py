@@ -79,6 +79,6 @@ def _json_text(data: bytes) -> bytes:
     for line in data.splitlines()[:-1]:
         try:
             texts.append(json.loads(line)["text"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return "\n".join(map(str, texts)).encode("utf-8", "replace")

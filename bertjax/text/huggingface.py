@@ -16,8 +16,9 @@ import tokenizers
 from tokenizers import AddedToken, models
 
 from bertjax.errors import UserError
+from bertjax.files import read_json
 from bertjax.text.backend import BackendTokenizer
-from bertjax.text.vocabulary import WORD_START, SpecialIds, find_special_ids, read_json
+from bertjax.text.vocabulary import WORD_START, SpecialIds, find_special_ids
 from bertjax.text.wordpiece import (
     LONGEST_WORD,
     PREFIX,

@@ -11,7 +11,7 @@ import numpy as np
 
 from bertjax.files import sha256_of, write_whole
 from bertjax.text.chunks import INDEX
-from bertjax.text.prepare_state import read_json, save_array, write_json
+from bertjax.text.prepare_state import read_json_if_there, save_array, write_json
 
 # One record per group, so that any document is read alone.
 WRITER_OPTIONS = "group_size:1,zstd:3"
@@ -40,7 +40,7 @@ def merge_split(
     for number in range(shards):
         file = folder / shard_name(number, shards)
         note = notes / f"{first + number:05d}.json"
-        if (counts := read_json(note)) is None:
+        if (counts := read_json_if_there(note)) is None:
             counts = _merge_shard(work / "chunks", chunks, first + number, file)
             write_note(work, first + number, counts)
         totals.update({name: counts[name] for name in totals})

@@ -45,7 +45,7 @@ from bertjax.text.prepare_state import (
     finished_manifest,
     open_state,
     open_work,
-    read_json,
+    read_json_if_there,
     write_json,
 )
 from bertjax.text.scan import read_sample, scan
@@ -184,7 +184,7 @@ def _tokenize(
     folder = work / "chunks"
     folder.mkdir(exist_ok=True)
     text_bytes = sum(source["bytes"] for source in scanned)
-    finished = map(read_json, folder.glob("*.json"))
+    finished = map(read_json_if_there, folder.glob("*.json"))
     counts: dict[int, dict[str, Any]] = {count["chunk"]: count for count in finished}
     progress("tokenizing", _documents(counts), total, "document")
     chunk_bytes = min(max(text_bytes // _CHUNKS, _MIN_CHUNK_BYTES), _MAX_CHUNK_BYTES)

@@ -128,7 +128,7 @@ def finished_manifest(
         shards = {shard["file"]: shard["sha256"] for split in splits for shard in split["shards"]}
         read = {source["spec"]: source["fingerprint"] for source in manifest["sources"]}
         digest = manifest["tokenizer"]["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{file}: damaged or of another version; remove the folder or choose another --output"
         ) from error
@@ -219,7 +219,7 @@ def open_state(
     Returns:
         The fingerprint of each source.
     """
-    found = read_json(work / "state.json")
+    found = read_json_if_there(work / "state.json")
     if found is None:
         with discarded_on_user_error(work):
             state = _state(settings, sources, given)
@@ -261,7 +261,7 @@ def save_array(path: Path, array: np.ndarray) -> None:
     write_whole(path, save)
 
 
-def read_json(path: Path) -> Any:
+def read_json_if_there(path: Path) -> Any:
     """The value of a JSON file, None if there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

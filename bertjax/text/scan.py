@@ -13,7 +13,7 @@ from bertjax.errors import UserError
 from bertjax.files import write_whole
 from bertjax.text.corpus import Source, file_bytes, read_documents, sentence_mode
 from bertjax.text.duplicates import LineCounter, document_hash, drop_repeated
-from bertjax.text.prepare_state import read_json, save_array, write_json
+from bertjax.text.prepare_state import read_json_if_there, save_array, write_json
 
 SAMPLE_BYTES = 32 << 20
 _REPORT_EVERY = 500
@@ -46,7 +46,7 @@ def scan(
     Raises:
         UserError: a source cannot be read or holds no text; fewer than two documents in all.
     """
-    if (found := read_json(work / "scan.json")) is not None:
+    if (found := read_json_if_there(work / "scan.json")) is not None:
         return found
     on_documents(0)
     shutil.rmtree(work / "lines", ignore_errors=True)

@@ -2,17 +2,16 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bertjax.errors import UserError
 from bertjax.files import write_whole
 
 if TYPE_CHECKING:
-    from etils import epath
+    pass
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_START = "\u2581"  # what SentencePiece writes for a space
@@ -91,28 +90,6 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
             write_whole(folder / name, lambda file, content=content: file.write_bytes(content))
     except OSError as error:
         raise UserError(f"{folder}: cannot write the tokenizer ({error.strerror})") from error
-
-
-def read_text(path: "Path | epath.Path") -> str:
-    """A UTF-8 file's text; raises UserError with the byte offset where it is not UTF-8."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def read_json(path: "Path | epath.Path") -> dict[str, Any]:
-    """A file's JSON object; raises UserError if it holds anything else."""
-    text = read_text(path)
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also a number or a nesting beyond all measure
-        raise UserError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return values
 
 
 def as_text(tokens: Sequence[str]) -> str:

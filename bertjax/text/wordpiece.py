@@ -11,9 +11,10 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from bertjax.errors import UserError
+from bertjax.files import read_json, read_text
 from bertjax.text.backend import BackendTokenizer
 from bertjax.text.normalization import safe_normalizer
-from bertjax.text.vocabulary import as_text, find_special_ids, read_json, read_text
+from bertjax.text.vocabulary import as_text, find_special_ids
 
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "wordpiece.json"

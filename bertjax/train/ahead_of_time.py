@@ -47,7 +47,7 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
 
     Args:
         config: for pretraining, its `model.vocab_size` set.
-        where: from `find_slice`.
+        where: from `find_slice`; `mesh.validate_mesh` takes its devices.
 
     Returns:
         `topology`, `chips`, `devices`, `mesh`, `length`, `rows_per_chip`, `memory_per_chip`

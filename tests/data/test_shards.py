@@ -43,7 +43,11 @@ def test_a_folder_in_a_bucket_is_refused_as_a_path_too():
         read_manifest(Path("gs://bucket/data"))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 99}', "\x00\x01"])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"format_version": 99}', "\x00\x01", "[" * 200_000],
+    ids=lambda text: text[:9],
+)
 def test_a_damaged_or_foreign_manifest_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=r"manifest\.json.*run bertjax prepare again"):

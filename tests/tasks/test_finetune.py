@@ -285,10 +285,11 @@ def test_a_warmup_longer_than_the_run_is_refused(files, tmp_path):
         ({"train": config(1, batch_size=12).train}, "batch_size=12 is not divisible by 8"),
     ],
 )
-def test_what_the_devices_cannot_share_is_refused_and_leaves_nothing(
-    changes, message, files, tmp_path
+def test_what_the_devices_cannot_share_is_refused_before_anything_is_read(
+    changes, message, tmp_path
 ):
     settings = dataclasses.replace(config(1), **changes)
+    files = tmp_path / "no train.tsv", tmp_path / "no dev.tsv"
     with pytest.raises(UserError, match=message):
         finetune(settings, pretrained(), *files, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -58,6 +58,12 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_read(
         prepare(settings, silent)
 
 
+def test_a_line_nested_too_deeply_is_told_by_its_number(tmp_path):
+    (tmp_path / "text.jsonl").write_text('{"text": "a b c"}\n' + "[" * 200_000 + "\n")
+    with pytest.raises(UserError, match=r"text\.jsonl, line 2: not valid JSON"):
+        prepare(small_settings(tmp_path / "text.jsonl", tmp_path / "data"), silent)
+
+
 def test_a_damaged_file_is_told_as_such(tmp_path, monkeypatch):
     (tmp_path / "text.txt.gz").write_bytes(b"no gzip")
     leave_free(monkeypatch, 0)

@@ -80,6 +80,7 @@ TRICKY = st.text(
 
 
 @example(text="A\0A")
+@example(text="\0A\0")
 @given(text=st.lists(TRICKY | st.sampled_from(["[MASK]", "[SEP]", "[UNK]"])).map("".join))
 def test_offsets_are_characters_of_the_text_in_order(both, text):
     ids, offsets = both[0].encode_with_offsets(text)
@@ -89,6 +90,8 @@ def test_offsets_are_characters_of_the_text_in_order(both, text):
         assert start < end <= len(text)
         piece, last = both[0].id_to_token(index), (start, end)
         if piece != "[UNK]" and text[start:end].isascii():
+            assert text[start].isprintable()
+            assert text[end - 1].isprintable()
             kept = "".join(filter(str.isprintable, text[start:end]))  # BERT drops the others
             assert kept.lower() == piece.removeprefix("##").lower()
 
