@@ -59,7 +59,8 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_read(
 
 
 def test_a_line_nested_too_deeply_is_told_by_its_number(tmp_path):
-    (tmp_path / "text.jsonl").write_text('{"text": "a b c"}\n' + "[" * 200_000 + "\n")
+    row = '{"text": "a b c"}\n'
+    (tmp_path / "text.jsonl").write_text(f"{row}{'[' * 200_000}\n{row}")
     with pytest.raises(UserError, match=r"text\.jsonl, line 2: not valid JSON"):
         prepare(small_settings(tmp_path / "text.jsonl", tmp_path / "data"), silent)
 
