@@ -63,7 +63,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     replaces the other.
 
     Args:
-        path: the file; a bare name such as `tiny` is looked up in `configs/` too. Arguments of
+        path: the file; `tiny` and `configs/tiny.py` are found from any folder. Arguments of
             `get_config` follow a colon: `configs/miniature.py:num_layers=4,hidden_size=256`.
         overrides: strings of the form `--section.field=value`.
 
@@ -197,13 +197,13 @@ def _users_code(file: Path, origin: str | None) -> Iterator[None]:
 def _find_config(path: Path) -> Path:
     configs = Path(__file__).resolve().parent.parent / "configs"
     tasks = configs / "finetune"
-    candidates = [path, configs / path, configs / f"{path}.py", tasks / f"{path}.py"]
-    for candidate in candidates:
+    ours = [configs.parent / path, configs / path, configs / f"{path}.py", tasks / f"{path}.py"]
+    for candidate in (path, *ours):
         if candidate.is_file():
             return candidate
-    names = {file.stem: file for folder in (tasks, configs) for file in folder.glob("*.py")}
+    names = [file.stem for folder in (tasks, configs) for file in folder.glob("*.py")]
     near = difflib.get_close_matches(path.stem, names, 1)
-    hint = f"; did you mean {names[near[0]].relative_to(configs.parent)}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(f"no config file {path}{hint}")
 
 

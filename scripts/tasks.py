@@ -38,7 +38,8 @@ class Files(NamedTuple):
 
 _TABLE = Files("train.tsv", "dev.tsv")
 TASKS = {
-    **dict.fromkeys(("sst2", "mrpc", "stsb", "rte", "cola"), _TABLE),
+    **dict.fromkeys(("sst2", "mrpc", "stsb", "rte", "cola", "qnli", "qqp"), _TABLE),
+    "mnli": Files("train.tsv", "dev_matched.tsv"),
     "sms_spam": Files("train.tsv", "test.tsv"),
     "wnut17": Files("train.conll", "dev.conll"),
     **dict.fromkeys(("squad_en", "squad2_en"), Files("train.json", "dev.json")),

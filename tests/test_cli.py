@@ -62,7 +62,7 @@ def test_plan_compiles_for_more_cpu_devices_than_jax_has_by_itself():
         ([], "the following arguments are required: COMMAND"),
         (["pretend"], "invalid choice: 'pretend'"),
         (["plan"], "required: CONFIG"),
-        (["plan", "configs/lagre.py"], "did you mean configs/large.py"),
+        (["plan", "configs/lagre.py"], "did you mean large?"),
         (["plan", "base", "--model.num_layer=4"], "did you mean --model.num_layers?"),
         (["plan", "base", "--modle.num_layers=4"], "did you mean --model.num_layers?"),
         (["plan", "base", "--model.num_layers=four"], "expected int"),

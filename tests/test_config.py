@@ -208,8 +208,14 @@ def test_a_config_json_in_another_encoding_is_refused(tmp_path):
 
 
 def test_a_config_that_is_not_there_is_refused_with_the_nearest_name():
-    with pytest.raises(UserError, match=r"did you mean configs/large\.py"):
+    with pytest.raises(UserError, match=r"did you mean large\?"):
         load_config("configs/lagre.py")
+
+
+@pytest.mark.parametrize("name", ["base", "configs/base.py", "finetune/mnli.py", "mnli"])
+def test_our_configs_are_found_from_any_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (load_config(name).task is None) == (name.find("mnli") < 0)
 
 
 @pytest.fixture

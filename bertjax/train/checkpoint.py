@@ -57,8 +57,9 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run.
 
-    Keeps the last `keep` and the best one. With several processes every
-    one of them calls every method, in the same order; the first alone cleans up.
+    Keeps the last `keep` and the best one. With several processes every one of them calls every
+    method, in the same order; the first alone cleans up, and removes nothing that it has not found
+    at its start or saved itself: a bucket has no lock that keeps another run out.
 
     Args:
         folder: `RUN/checkpoints`, local or in a bucket; made if missing. Folders that a killed run
@@ -83,7 +84,8 @@ class Checkpoints:
             for leftover in self._folder.glob(storage.UNFINISHED):
                 leftover.rmtree(missing_ok=True)
         self._records: dict[int, Record] = {}
-        for step in list_steps(self._folder):
+        self._known = set(list_steps(self._folder))
+        for step in self._known:
             try:
                 self._records[step] = read_record(self._step_folder(step))
             except DamagedError:
@@ -129,11 +131,13 @@ class Checkpoints:
             criterion: what `best_step` compares, such as the validation loss; the lowest wins.
 
         Raises:
-            UserError: an array holds a NaN or an infinity, or the save before could not be written.
+            UserError: an array holds a NaN or an infinity, the save before could not be written, or
+                another process trains in this run and is further than this one.
         """
         self.wait()
         if step in self._records:
             return
+        self._refuse_to_fall_behind(step)
         digests = digest_arrays(state)
         if digests.not_finite:
             raise UserError(
@@ -143,6 +147,7 @@ class Checkpoints:
         record = Record(metadata, criterion, describe(state, digests.values))
         writing = storage.write(self._step_folder(step), _parts(state), pack(record))
         self._pending = (step, record, writing)
+        self._known.add(step)
 
     def wait(self) -> None:
         """Returns when the last save is on disk and the checkpoints it replaces are removed.
@@ -198,9 +203,19 @@ class Checkpoints:
         """Removes all but the last `keep` and the best; a removal cut short is done again here."""
         kept = {*self.steps()[-self._keep :], self.best_step}
         for step in list_steps(self._folder) if jax.process_index() == 0 else ():
-            if step not in kept:
+            if step in self._known - kept:
                 self._step_folder(step).rmtree(missing_ok=True)
         self._records = {step: record for step, record in self._records.items() if step in kept}
+
+    def _refuse_to_fall_behind(self, step: int) -> None:
+        """Of two that train in one bucket, the slower one ends; their checkpoints are the same."""
+        if jax.process_index() == 0:
+            newest = max(set(list_steps(self._folder)) - self._known, default=0)
+            if newest > step:
+                raise UserError(
+                    f"{self._folder}: somebody else has saved step {newest} while this process "
+                    f"came to step {step}: two train in one run; this one ends"
+                )
 
     def _step_folder(self, step: int) -> epath.Path:
         return self._folder / str(step)

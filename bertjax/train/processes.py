@@ -52,7 +52,9 @@ def require_one_process(command: str) -> None:
     Raises:
         UserError: a launcher started several.
     """
-    count = max(launched_processes(), jax.process_count())
+    count = launched_processes()
+    if count == 1:  # only then: a slice of several hosts would wait here for the others
+        count = jax.process_count()
     if count > 1:
         raise UserError(
             f"bertjax {command} runs in one process, and {count} were started: start it once (on a "

@@ -14,6 +14,10 @@ settings_help="Settings, as flags or in the environment:
                                             Engine's default account)
   --spot                  SPOT=1            cheaper, and may be taken away at any time
   --direct                DIRECT=1          a TPU VM now or never, instead of a place in the queue
+  --create-options WORDS  CREATE_OPTIONS    more for gcloud's create, in one argument, such as
+                                            '--reservation=NAME --provisioning-model=reservation-bound'
+  --ssh-options WORDS     SSH_OPTIONS       more for gcloud's ssh and scp, such as --internal-ip
+  --track alpha|beta      TRACK             gcloud's, for options that the plain commands lack
   --dry-run               DRY_RUN=1         print the commands, run none
   --help"
 
@@ -39,11 +43,13 @@ read_settings() {
             --spot) SPOT=1 && shift && continue ;;
             --direct) DIRECT=1 && shift && continue ;;
             --dry-run) DRY_RUN=1 && shift && continue ;;
-            --project | --zone | --name | --topology | --runtime-version | --service-account)
+            --project | --zone | --name | --topology | --runtime-version | --service-account | \
+                --create-options | --ssh-options | --track)
                 [[ $# -gt 1 ]] || fail "$1 needs a value"
                 name=$1 value=$2 && shift 2
                 ;;
-            --project=* | --zone=* | --name=* | --topology=* | --runtime-version=* | --service-account=*)
+            --project=* | --zone=* | --name=* | --topology=* | --runtime-version=* | \
+                --service-account=* | --create-options=* | --ssh-options=* | --track=*)
                 name=${1%%=*} value=${1#*=} && shift
                 ;;
             *) rest+=("$1") && shift && continue ;;
@@ -54,12 +60,16 @@ read_settings() {
     export PROJECT=${PROJECT:-} ZONE=${ZONE:-} NAME=${NAME:-} TOPOLOGY=${TOPOLOGY:-}
     export RUNTIME_VERSION=${RUNTIME_VERSION:-} SERVICE_ACCOUNT=${SERVICE_ACCOUNT:-}
     export SPOT=${SPOT:-} DIRECT=${DIRECT:-} DRY_RUN=${DRY_RUN:-}
+    export CREATE_OPTIONS=${CREATE_OPTIONS:-} SSH_OPTIONS=${SSH_OPTIONS:-} TRACK=${TRACK:-}
     for name in PROJECT ZONE NAME; do
         [[ -n ${!name} ]] || fail "--$(tr '[:upper:]' '[:lower:]' <<< "$name") is missing"
     done
     [[ $NAME =~ ^[a-z]([a-z0-9-]*[a-z0-9])?$ ]] ||
         fail "--name $NAME: small letters, digits and dashes, a letter first"
+    [[ $TRACK =~ ^(alpha|beta)?$ ]] || fail "--track $TRACK: alpha or beta"
     where=("--project=$PROJECT" "--zone=$ZONE")
+    tpus=(gcloud ${TRACK:+"$TRACK"} compute tpus)
+    read -ra ssh_options <<< "$SSH_OPTIONS"
     if [[ -z $DRY_RUN ]] && ! command -v gcloud >/dev/null; then
         fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
     fi
@@ -83,16 +93,17 @@ run() {
 }
 
 on_workers() {  # WORKER|all COMMAND
-    run gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" "--worker=$1" "--command=$2"
+    run "${tpus[@]}" tpu-vm ssh "$NAME" "${where[@]}" ${ssh_options[@]+"${ssh_options[@]}"} \
+        "--worker=$1" "--command=$2"
 }
 
 # shellcheck disable=SC2034  # STATE is what the others read
 read_state() {  # into STATE; MISSING where there is no such slice, UNKNOWN if gcloud cannot tell
     local command errors
     if [[ -n $DIRECT ]]; then
-        command=(gcloud compute tpus tpu-vm describe "$NAME" "${where[@]}" "--format=value(state)")
+        command=("${tpus[@]}" tpu-vm describe "$NAME" "${where[@]}" "--format=value(state)")
     else
-        command=(gcloud compute tpus queued-resources describe "$NAME" "${where[@]}"
+        command=("${tpus[@]}" queued-resources describe "$NAME" "${where[@]}"
             "--format=value(state.state)")
     fi
     STATE=MISSING

@@ -2,6 +2,7 @@
 # Asks for a TPU slice and waits until it is there; finds one of that name that is there already.
 #
 #   scripts/tpu/create.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 [--spot]
+#   ... --track alpha --create-options '--reservation=NAME --provisioning-model=reservation-bound'
 #
 # Ctrl-C ends the waiting, not the request; delete.sh ends that.
 set -euo pipefail
@@ -12,6 +13,8 @@ no_more_arguments
 [[ $TOPOLOGY =~ ^(v4|v5p|v5e|v6e):([0-9]+)x([0-9]+)(x[0-9]+)?$ ]] || {
     [[ $TOPOLOGY != tpu7x* && $TOPOLOGY != v7x* ]] ||
         fail "--topology $TOPOLOGY: the Cloud TPU API ends with v6e; use GKE (scripts/gke)"
+    [[ ! $TOPOLOGY =~ ^v[0-9]+[a-z]*-[0-9]+$ ]] ||
+        fail "--topology $TOPOLOGY: write the shape in chips, as in v5e:4x4 (v5litepod-16) or v4:2x2x4 (v4-32)"
     fail "--topology ${TOPOLOGY:-is missing}: write one such as v4:2x2x2, v5e:4x4, v5p:2x2x2 or v6e:4x4"
 }
 kind=${BASH_REMATCH[1]} shape=${TOPOLOGY#*:} chips=$((BASH_REMATCH[2] * BASH_REMATCH[3]))
@@ -31,14 +34,16 @@ image=${RUNTIME_VERSION:-$image}
 options=(--scopes=https://www.googleapis.com/auth/cloud-platform)
 [[ -z $SPOT ]] || options+=(--spot)
 [[ -z $SERVICE_ACCOUNT ]] || options+=("--service-account=$SERVICE_ACCOUNT")
+read -ra more <<< "$CREATE_OPTIONS"
+options+=(${more[@]+"${more[@]}"})
 
 read_state
 [[ $STATE != UNKNOWN ]] || exit 1
 if [[ $STATE == MISSING && -n $DIRECT ]]; then
-    run gcloud compute tpus tpu-vm create "$NAME" "${where[@]}" "${slice[@]}" \
+    run "${tpus[@]}" tpu-vm create "$NAME" "${where[@]}" "${slice[@]}" \
         "--version=$image" "${options[@]}"
 elif [[ $STATE == MISSING ]]; then
-    run gcloud compute tpus queued-resources create "$NAME" "${where[@]}" "--node-id=$NAME" \
+    run "${tpus[@]}" queued-resources create "$NAME" "${where[@]}" "--node-id=$NAME" \
         "${slice[@]}" "--runtime-version=$image" "${options[@]}"
 fi
 [[ -z $DRY_RUN ]] || exit 0

@@ -8,7 +8,7 @@ read_settings "$@"
 no_more_arguments
 
 if [[ -n $DIRECT ]]; then
-    run gcloud compute tpus tpu-vm delete "$NAME" "${where[@]}" --quiet
+    run "${tpus[@]}" tpu-vm delete "$NAME" "${where[@]}" --quiet
 else
-    run gcloud compute tpus queued-resources delete "$NAME" "${where[@]}" --force --quiet
+    run "${tpus[@]}" queued-resources delete "$NAME" "${where[@]}" --force --quiet
 fi

@@ -13,5 +13,6 @@ trap 'rm -rf "$folder"' EXIT
 archive=$folder/bertjax.tar.gz
 [[ -z $DRY_RUN ]] || archive=/tmp/bertjax.tar.gz
 run git -C "$root" archive --format=tar.gz "--output=$archive" HEAD
-run gcloud compute tpus tpu-vm scp "$archive" "$NAME:bertjax.tar.gz" "${where[@]}" --worker=all
+run "${tpus[@]}" tpu-vm scp "$archive" "$NAME:bertjax.tar.gz" "${where[@]}" \
+    ${ssh_options[@]+"${ssh_options[@]}"} --worker=all
 on_workers all "mkdir -p bertjax && tar -xzf bertjax.tar.gz -C bertjax && bash bertjax/scripts/tpu/worker.sh install"

@@ -22,9 +22,19 @@ done
 [[ $worker =~ ^[0-9]+$ ]] || fail "--worker $worker: a number from 0"
 
 if [[ -n $output ]]; then
+    # gcloud's own --output-directory writes into a folder named None in some releases (578)
+    describe=("${tpus[@]}" tpu-vm describe "$NAME" "${where[@]}" "--flatten=networkEndpoints[]"
+        "--format=value(networkEndpoints.ipAddress)")
     run mkdir -p "$output"
-    run gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=all \
-        "--output-directory=$output" "--command=cat bertjax-run/log"
+    if [[ -n $DRY_RUN ]]; then
+        show "${describe[@]}"
+        on_workers 0 "cat bertjax-run/log"
+        exit 0
+    fi
+    workers=$("${describe[@]}" | wc -l)
+    for ((worker = 0; worker < workers; worker++)); do
+        on_workers "$worker" "cat bertjax-run/log" >"$output/$worker.log"
+    done
 else
     on_workers "$worker" "tail -n 100 ${follow:+$follow }bertjax-run/log"
 fi

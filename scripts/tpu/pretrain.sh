@@ -3,7 +3,7 @@
 # an existing RUN is resumed.
 #
 #   scripts/tpu/pretrain.sh --project ID --zone ZONE --name NAME \
-#       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base.py [--train.seed=1 ...]
+#       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base_two_phase.py [--train.seed=1 ...]
 #
 # Each worker first copies DATA to its own disk.
 set -euo pipefail
@@ -24,7 +24,7 @@ while [[ ${#rest[@]} -gt 0 ]]; do
     esac
     rest=("${rest[@]:1}")
 done
-[[ ${#arguments[@]} -gt 0 && ${arguments[0]} != -* ]] || fail "name a config first, such as configs/base.py"
+[[ ${#arguments[@]} -gt 0 && ${arguments[0]} != -* ]] || fail "name a config first, such as configs/base_two_phase.py"
 [[ $data == gs://?* ]] || fail "--data ${data:-is missing}: DATA of prepare in a bucket, gs://..."
 [[ $folder == gs://?* ]] || fail "--run ${folder:-is missing}: a folder in a bucket, gs://...; the workers' disks do not outlive them"
 

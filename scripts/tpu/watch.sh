@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Pretrains to the end on slices that may be taken away: asks for one, installs, starts, looks every
-# minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint. What
-# it says is wrong with the command ends this, as does a third crash without an hour of training
-# between.
+# minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint. A
+# training that logs nothing for half an hour is killed and counts as a crash. What bertjax says is
+# wrong with the command ends this, as do a third crash without an hour of training between, and half
+# an hour in which gcloud, or ssh to a slice that is ready, does not answer.
 #
 #   scripts/tpu/watch.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 --spot \
-#       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base.py [--train.seed=1 ...]
+#       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base_two_phase.py [--train.seed=1 ...]
 #
 # Runs on any machine that stays on; stop it and start it again as you like. When training has
 # finished it ends with 0 and leaves the slice: delete.sh ends what it costs.
@@ -16,7 +17,8 @@ read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
 
-crashes=0 running=0 begun=""  # running: looks, one a minute
+crashes=0 begun=""
+running=0 unanswered=0  # looks in a row, one a minute
 
 begin() {
     "$here/install.sh" && "$here/pretrain.sh" "${command[@]}" && begun=1
@@ -28,6 +30,20 @@ give_up() {
     exit 1
 }
 
+no_answer() {  # from gcloud, or from a slice of which it says that it is there
+    unanswered=$((unanswered + 1))
+    [[ $unanswered -ge 30 ]] || return 0
+    # a place in the queue may stay ACTIVE when its slice is taken away
+    node=$("${tpus[@]}" tpu-vm describe "$NAME" "${where[@]}" "--format=value(state)") || node=UNKNOWN
+    if [[ $node == READY || $node == UNKNOWN ]]; then
+        echo "${0##*/}: no answer $unanswered times, state $node: look at it, and start this again" >&2
+        exit 1
+    fi
+    echo "$(date +%T) $NAME: $node; asking for another"
+    unanswered=0
+    "$here/delete.sh" || true
+}
+
 look() {  # at a slice that is there
     local status
     if [[ -n $DRY_RUN ]]; then
@@ -37,19 +53,26 @@ look() {  # at a slice that is there
     fi
     status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status || echo absent") || status=unreachable
     echo "$(date +%T) $NAME: $status"
+    if [[ $status == unreachable ]]; then
+        no_answer
+        return
+    fi
+    unanswered=0
     if [[ $status == *running ]]; then
         begun=1
         running=$((running + 1))
         [[ $running -lt 60 ]] || crashes=0
-    elif [[ -z $begun && $status != unreachable ]]; then
+    elif [[ -z $begun && $status != *stalled ]]; then
         status=absent  # how another command ended says nothing about this one
     fi
     case $status in
         *finished) exit 0 ;;
         *failed) give_up ;;
-        *crashed)  # a host that breaks ends the training on all; so does a bug, again and again
+        *crashed | *stalled)  # a host that breaks ends all; so does a bug, again and again
             crashes=$((crashes + 1)) running=0
             [[ $crashes -lt 3 ]] || give_up
+            [[ $status != *stalled ]] ||
+                on_workers all "bash bertjax/scripts/tpu/worker.sh kill" || true
             begin || echo "$(date +%T) $NAME: not started; trying again"
             ;;
         *absent | *stopped) begin || echo "$(date +%T) $NAME: not started; trying again" ;;
@@ -71,6 +94,7 @@ while :; do
             echo "$(date +%T) $NAME: $STATE; asking for another"
             "$here/delete.sh" || true
             ;;
+        UNKNOWN) echo "$(date +%T) $NAME: gcloud cannot tell" && no_answer ;;
         *) echo "$(date +%T) $NAME: $STATE" ;;
     esac
     [[ -z $DRY_RUN ]] || break

@@ -3,11 +3,14 @@
 #
 #   worker.sh install
 #   worker.sh start gs://DATA gs://RUN CONFIG [--section.field=value ...]
-#   worker.sh status    prints: absent, running, finished, stopped (SIGTERM), failed (status 2: the
-#                       command is wrong) or crashed
+#   worker.sh status    prints: absent, running, stalled (it runs, and has logged nothing for half an
+#                       hour), finished, stopped (SIGTERM), failed (status 2: the command is wrong)
+#                       or crashed
+#   worker.sh kill      ends a training that no longer answers
 #   worker.sh log [N]   prints the last N lines
 #
-# Keeps ~/bertjax-run: log, exit (the exit status), lock (held while it runs) and data/.
+# Keeps ~/bertjax-run: log, exit (the exit status), lock (held while it runs), process (its number)
+# and data/ (the copy of DATA, of the last one alone).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 state=$HOME/bertjax-run
@@ -36,9 +39,12 @@ start() {
 run() {  # detached, with the lock
     local data=$1 copy=$state/data/${1#gs://} folder=$2 code=0
     shift 2
+    export TPU_LOG_DIR=disabled  # libtpu's own logs have filled workers' disks
     exec 9>"$state/lock"
     flock --timeout 5 9 || return 0  # `status` holds it for a moment too
     rm -f "$state/exit"
+    echo $$ >"$state/process"
+    [[ -d $copy ]] || rm -rf "$state/data"
     echo "== $(date --iso-8601=seconds) bertjax pretrain $* --run $folder"
     cd "$root"
     {
@@ -51,7 +57,11 @@ run() {  # detached, with the lock
 
 status() {
     if [[ -f $state/lock ]] && ! flock --nonblock "$state/lock" true; then
-        echo running
+        if [[ -n $(find "$state/log" -mmin "+${STALLED_MINUTES:-30}") ]]; then
+            echo stalled
+        else
+            echo running
+        fi
     elif [[ ! -f $state/exit ]]; then
         echo absent
     else
@@ -64,11 +74,16 @@ status() {
     fi
 }
 
+kill() {  # its whole session, so that the lock is free
+    pkill -KILL --session "$(<"$state/process")" || true
+    echo 137 >"$state/exit"
+}
+
 log() {
     tail -n "${1:-50}" "$state/log"
 }
 
 case ${1:-} in
-    install | start | run | status | log) "$@" ;;
+    install | start | run | status | kill | log) "$@" ;;
     *) echo "worker.sh: unknown command ${1:-}" >&2 && exit 2 ;;
 esac

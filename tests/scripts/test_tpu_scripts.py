@@ -13,7 +13,10 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "tpu"
 WHERE = ("--project", "p", "--zone=us-central1-a", "--name", "slice-1")
 TRAIN = ("--data", "gs://b/data/en", "--run=gs://b/runs/base", "configs/base.py")
-SETTINGS = ("PROJECT", "ZONE", "NAME", "TOPOLOGY", "SPOT", "DIRECT", "DRY_RUN", "SERVICE_ACCOUNT")
+SETTINGS = (
+    *("PROJECT", "ZONE", "NAME", "TOPOLOGY", "SPOT", "DIRECT", "DRY_RUN", "SERVICE_ACCOUNT"),
+    *("CREATE_OPTIONS", "SSH_OPTIONS", "TRACK"),
+)
 SSH = "gcloud compute tpus tpu-vm ssh slice-1 --project=p --zone=us-central1-a"
 GCLOUD = """\
 #!/usr/bin/env bash
@@ -21,6 +24,9 @@ cd "$GCLOUD_FOLDER"
 echo "$*" >>calls
 case "$*" in
     *"worker.sh status"*) answers=status ;;
+    *networkEndpoints*) printf '10.0.0.%s\\n' 1 2 && exit 0 ;;
+    *"cat bertjax-run/log"*) echo "a log" && exit 0 ;;
+    *"tpu-vm describe"*) answers=node ;;
     *" describe "*) answers=state ;;
     *) exit 0 ;;
 esac
@@ -57,10 +63,11 @@ def cloud(tmp_path):
     program.write_text(GCLOUD)
     program.chmod(0o755)
 
-    def run_in_cloud(script, *arguments, states=(), statuses=()):
+    def run_in_cloud(script, *arguments, states=(), statuses=(), node="READY"):
         (tmp_path / "calls").write_text("")
         (tmp_path / "state").write_text("\n".join(states))
         (tmp_path / "status").write_text("\n".join(statuses))
+        (tmp_path / "node").write_text(node)
         result = run(
             script,
             *WHERE,
@@ -75,10 +82,12 @@ def cloud(tmp_path):
 
 
 def _verb(call):
-    for part in ("worker.sh install", "worker.sh start", "worker.sh status", "worker.sh log"):
-        if part in call:
-            return part.removeprefix("worker.sh ")
-    return next(word for word in ("describe", "create", "delete", "scp") if word in call.split())
+    for verb in ("install", "start", "status", "kill", "log"):
+        if f"worker.sh {verb}" in call:
+            return verb
+    return next(
+        word for word in ("describe", "create", "delete", "scp", "ssh") if word in call.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,6 +119,16 @@ def test_create_direct_asks_for_a_tpu_vm():
         "--accelerator-type=v5litepod-8 --version=image "
         "--scopes=https://www.googleapis.com/auth/cloud-platform --spot --service-account=a@b"
     )
+
+
+def test_a_reservation_and_a_private_network_reach_gcloud():
+    reserved = "--reservation=r --provisioning-model=reservation-bound"
+    options = ("--track=alpha", "--create-options", reserved)
+    _, create = printed("create.sh", "--topology=v5e:4x4", *options)
+    assert create.startswith("gcloud alpha compute tpus queued-resources create slice-1 ")
+    assert create.endswith(f" {reserved}")
+    _, copy, install = printed("install.sh", "--ssh-options=--internal-ip")
+    assert all(" --internal-ip --worker=all" in command for command in (copy, install))
 
 
 def test_settings_may_stand_in_the_environment():
@@ -147,11 +166,20 @@ def test_pretrain_starts_the_same_command_on_every_worker():
 def test_logs_of_one_worker_are_shown_and_of_all_fetched():
     (shown,) = printed("logs.sh", "--worker", "3", "--follow")
     assert shown == f"{SSH} --worker=3 --command=tail\\ -n\\ 100\\ -f\\ bertjax-run/log"
-    folder, fetched = printed("logs.sh", "--output", "logs")
+    folder, workers, fetched = printed("logs.sh", "--output", "logs")
     assert folder == "mkdir -p logs"
-    assert fetched == (
-        f"{SSH} --worker=all --output-directory=logs --command=cat\\ bertjax-run/log"
-    )
+    assert " describe slice-1 " in workers
+    assert fetched == f"{SSH} --worker=0 --command=cat\\ bertjax-run/log"
+
+
+def test_the_log_of_every_worker_is_fetched_into_a_file_of_its_own(cloud, tmp_path):
+    result, calls = cloud("logs.sh", "--output", str(tmp_path / "logs"))
+    assert result.returncode == 0, result.stderr
+    assert calls == ["describe", "ssh", "ssh"]
+    assert {file.name: file.read_text() for file in (tmp_path / "logs").iterdir()} == {
+        "0.log": "a log\n",
+        "1.log": "a log\n",
+    }
 
 
 @pytest.mark.parametrize(
@@ -180,6 +208,8 @@ def test_watch_prints_one_round_of_everything():
         ("create.sh", (), "--topology is missing"),
         ("create.sh", ("--topology=v5e:2x2x2",), "v5e and v6e two"),
         ("create.sh", ("--topology=v9:2x2",), "v9:2x2: write one such as"),
+        ("create.sh", ("--topology=v4-32",), "v4:2x2x4 (v4-32)"),
+        ("create.sh", ("--topology=v5e:4x4", "--track=gamma"), "--track gamma: alpha or beta"),
         ("create.sh", ("--topology=tpu7x:2x2x1",), "use GKE"),
         ("install.sh", ("--project=",), "--project is missing"),
         ("pretrain.sh", TRAIN[:3], "name a config"),
@@ -287,6 +317,49 @@ def test_watch_counts_crashes_of_a_slice_that_is_there_alone(cloud):
         statuses=("crashed",) * 4 + ("finished",),
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_watch_kills_a_training_that_logs_nothing_and_starts_it_again(cloud):
+    result, calls = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        *TRAIN,
+        states=("ACTIVE",),
+        statuses=("running", "stalled", "running", "finished"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert [call for call in calls if call != "describe"] == [
+        *("status", "status", "kill", "scp", "install", "start"),
+        *("status", "status"),
+    ]
+
+
+def test_watch_replaces_a_slice_that_is_gone_while_its_place_in_the_queue_is_active(cloud):
+    result, calls = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        *TRAIN,
+        states=("ACTIVE",),
+        statuses=("running", *["ERROR: timed out"] * 30, "finished"),
+        node="PREEMPTED",
+    )
+    assert result.returncode == 0, result.stderr
+    assert calls.count("delete") == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "statuses"),
+    [(("ACTIVE",), ("ERROR: timed out",)), (("ERROR: login required",), ())],
+)
+def test_watch_changes_nothing_and_ends_where_nothing_answers_for_half_an_hour(
+    cloud, states, statuses
+):
+    result, calls = cloud(
+        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=states, statuses=statuses
+    )
+    assert result.returncode == 1
+    assert "no answer 30 times, state READY" in result.stderr
+    assert not {"create", "delete", "start"} & set(calls)
 
 
 def test_watch_ends_where_no_slice_can_be_asked_for(cloud):

@@ -70,6 +70,31 @@ def test_training_runs_detached_once_and_leaves_its_exit_status(worker, tmp_path
 
 
 @pytest.mark.process
+def test_a_training_that_logs_nothing_is_stalled_and_can_be_killed(worker, tmp_path):
+    start = ("start", "gs://b/data", "gs://b/run", "configs/base.py")
+    worker(*start)
+    wait_for(worker, "running")
+    an_hour_ago = time.time() - 3600
+    os.utime(tmp_path / "bertjax-run" / "log", (an_hour_ago, an_hour_ago))
+    wait_for(worker, "stalled")
+    worker("kill")
+    wait_for(worker, "crashed")
+    assert "started" in worker(*start)
+    wait_for(worker, "running")
+    worker("kill")
+
+
+@pytest.mark.process
+def test_the_copy_of_other_data_makes_room(worker, tmp_path):
+    for name in ("old", "new"):
+        worker("start", f"gs://b/{name}", "gs://b/run", "configs/base.py")
+        wait_for(worker, "running")
+        (tmp_path / "go").write_text("0")
+        wait_for(worker, "finished")
+    assert [folder.name for folder in (tmp_path / "bertjax-run/data/b").iterdir()] == ["new"]
+
+
+@pytest.mark.process
 def test_the_same_command_starts_it_again(worker, tmp_path):
     start = ("start", "gs://b/data", "gs://b/run", "configs/base.py")
     for code, status in ((143, "stopped"), (0, "finished")):

@@ -115,6 +115,21 @@ def test_unfinished_folders_are_removed_at_the_start(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
 
 
+def test_of_two_that_train_in_one_run_the_slower_ends_and_removes_nothing_of_the_other(tmp_path):
+    slower, faster = (Checkpoints(tmp_path, 1) for _ in range(2))
+    for step in (10, 20):
+        faster.save(step, make_state(step), {})
+        faster.wait()
+    slower.save(25, make_state(25), {})  # ahead, as far as it can see
+    slower.wait()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["20", "25"]
+    faster.save(40, make_state(40), {})
+    faster.wait()
+    with pytest.raises(UserError, match="somebody else has saved step 40 .* came to step 30"):
+        slower.save(30, make_state(30), {})
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["25", "40"]
+
+
 def test_a_state_that_is_not_finite_is_refused_and_named(tmp_path):
     state = make_state()
     state["params"]["layers"]["1"]["bias"] = jnp.array([1.0, jnp.nan])
