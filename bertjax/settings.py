@@ -151,7 +151,7 @@ def phases(config: Config) -> tuple[Phase, ...]:
         dataclasses.replace(
             phase,
             steps=end - start,
-            warmup_steps=round(phase.warmup_steps * train.steps / total),
+            warmup_steps=min(round(phase.warmup_steps * train.steps / total), end - start),
         )
         for phase, start, end in zip(train.phases, [0, *ends], ends, strict=False)
         if end > start

@@ -10,6 +10,7 @@ A phase of training with its own length or batch size has its own `Batches`, wit
 `fold_in(seed, number of the phase)` and steps counted from the phase's start.
 """
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ from bertjax.data.windows import (
 )
 
 _LANE_ROWS = 512  # from twice as many rows on, a batch is read from several windows at once
-_PREFETCHED_TOKENS = 1 << 20  # half a window: the next one is drawn before it is needed
+_PREFETCHED_TOKENS = 1 << 20  # half a window
 _VALIDATION_SEED = 0
 _STEPS = 1 << 40  # epochs follow one another without end
 
@@ -77,6 +78,7 @@ class Batches(Sequence[Batch]):
         self._lock = threading.Lock()
         self._streams: dict[int, Stream] = {}
         self._windows: dict[int, Window] = {}
+        self._drawing = threading.Thread()  # the windows that come next
         self.windows = count_windows(documents.token_counts, data.pairs)
         self.rows_per_window = rows_per_window(documents, self.windows, data, self._stream)
 
@@ -88,6 +90,7 @@ class Batches(Sequence[Batch]):
         if not 0 <= step < _STEPS:
             raise IndexError(f"step {step}")
         windows, rows = self._locate(step)
+        self._draw_ahead(step)
         return _assemble(windows, rows, self.window, self.length, self._special_ids)
 
     def window(self, number: int) -> Window:
@@ -100,6 +103,23 @@ class Batches(Sequence[Batch]):
                     window = self._draw(number)
                     _remember(self._windows, number, window, 2 * self._lanes + 1)
         return window
+
+    def _draw_ahead(self, step: int) -> None:
+        """From the middle of the windows on the next ones are drawn, beside the training.
+
+        All lanes come to the end of a window at the same step, and a host may have many of them.
+        """
+        half = self.rows_per_window * self._lanes // (2 * self._batch_size)
+        numbers, _ = self._locate(step + half)
+        missing = set(numbers.tolist()) - self._windows.keys()
+        if missing and not self._drawing.is_alive():
+            self._drawing = threading.Thread(target=self._draw_all, args=[missing], daemon=True)
+            self._drawing.start()
+
+    def _draw_all(self, numbers: set[int]) -> None:
+        with contextlib.suppress(Exception):  # whoever needs a window is told
+            for number in sorted(numbers):
+                self.window(number)
 
     def _draw(self, number: int) -> Window:
         epoch, place = divmod(number, self.windows)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import threading
 from bisect import bisect_right
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ def read_manifest(data_folder: str | Path) -> dict[str, Any]:
     )
 
 
+_MOST_OPEN = 128  # shards at a time: a process may hold some 1,000 files, on some systems 256
+
+
 class ShardedDocuments:
     """The documents of a split: numbered through its shards in the manifest's order.
 
@@ -59,7 +62,7 @@ class ShardedDocuments:
         self.token_counts = token_counts
         self._files = list(files)
         self._starts = np.cumsum([0, *counts]).tolist()
-        self._readers: dict[int, Any] = {}
+        self._readers: OrderedDict[int, Any] = OrderedDict()  # the one used last at the end
         self._lock = threading.Lock()
 
     def read(self, indices: Sequence[int]) -> list[TokenizedDocument]:
@@ -95,13 +98,19 @@ class ShardedDocuments:
 
     def _read_shard(self, shard: int, positions: list[int]) -> list[TokenizedDocument]:
         with _damage_told(self._files[shard]):
-            if shard not in self._readers:
-                self._readers[shard] = _open(self._files[shard])
-            documents = [decode_document(record) for record in self._readers[shard].read(positions)]
+            documents = [decode_document(record) for record in self._reader(shard).read(positions)]
             expected = self.token_counts[np.array(positions) + self._starts[shard]]
             if [document.token_ids.size for document in documents] != expected.tolist():
                 raise ValueError("other documents than token_counts.npy counts")
             return documents
+
+    def _reader(self, shard: int) -> Any:
+        if shard not in self._readers:
+            if len(self._readers) >= _MOST_OPEN:
+                self._readers.popitem(last=False)[1].close()
+            self._readers[shard] = _open(self._files[shard])
+        self._readers.move_to_end(shard)
+        return self._readers[shard]
 
 
 def _open(file: Path) -> Any:

@@ -4,12 +4,15 @@
 field of the model's settings, and leaves to `checkpoints` how a state is kept.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import logging
+import math
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -117,7 +120,7 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
     steps = _steps(program, config, state, start, last, batches)
     for done in _profiled(training, steps, start, last):
         step, state = done.step, done.state
-        report.step(step, done.figures, flops(step - 1), done.waited, done.compiled)
+        report.step(step, done.figures, flops(step - 1), done.waited, done.compiling)
         stopping = stop.reached(step)
         last = _evaluate_if_due(training, step, state, last)
         if _due(step, config.train.checkpoint_every, last) or stopping:
@@ -142,7 +145,7 @@ class _Done(NamedTuple):
     state: State
     figures: Figures
     waited: float  # seconds in which the devices had nothing to do for lack of data
-    compiled: bool  # the first of its shape
+    compiling: float  # seconds, of the first step of its shape
 
 
 def _steps(
@@ -156,18 +159,32 @@ def _steps(
     for step in range(start, last):
         if step in resets:
             state = reset_optimizer(state, program.optimizer, program.shardings)
-        compiled = (shape := batch["pair_ids"].shape) not in shapes
-        shapes.add(shape)
+        started = time.perf_counter()
         with jax.transfer_guard("disallow"):
             state, figures = program.step(state, batch, key)
+        called = time.perf_counter() - started
+        compiling = 0.0 if (shape := batch["pair_ids"].shape) in shapes else called
+        shapes.add(shape)
         waited = 0.0
         if step + 1 < last:
-            asked = time.perf_counter()
+            done = _time_when_ready(figures["loss"])
             rows = next(batches)
-            if figures["loss"].is_ready():  # pyright: ignore[reportAttributeAccessIssue]
-                waited = time.perf_counter() - asked
+            waited = time.perf_counter() - done[0] if done else 0.0
             batch = put_batch(rows, sharding)
-        yield _Done(step + 1, state, figures, waited, compiled)
+        yield _Done(step + 1, state, figures, waited, compiling)
+
+
+def _time_when_ready(array: jax.Array) -> list[float]:
+    """A list that is empty until the array is computed, and then has the time."""
+    found: list[float] = []
+
+    def wait() -> None:
+        with contextlib.suppress(Exception):  # whoever reads the array is told
+            array.block_until_ready()
+            found.append(time.perf_counter())
+
+    threading.Thread(target=wait, daemon=True).start()
+    return found
 
 
 def _profiled(
@@ -235,7 +252,8 @@ def _evaluate(
         figures = objective.evaluate(state["params"])
     criterion, improved = objective.criterion(figures), kept["improved"]
     kept |= {"validation": figures, "criterion": criterion}
-    if criterion is not None and (improved is None or criterion < improved["criterion"]):
+    known = criterion is not None and math.isfinite(criterion)
+    if known and (improved is None or criterion < improved["criterion"]):
         kept["improved"] = {"step": step, "criterion": criterion}
     return figures
 

@@ -74,14 +74,16 @@ def _decay(optimizer: OptimizerConfig, step: jax.Array, warmup: int, last: int) 
     As in Hugging Face's and optax's schedules; google-research/bert's optimization.py counts the
     decay from step 0, so that a linear one is (last - warmup) / last of this.
     """
-    left = jnp.clip((last - step) / max(last - warmup, 1), 0.0, 1.0)
+    after = max(last - warmup, 1)
+    left = jnp.clip((last - step) / after, 0.0, 1.0)
     match optimizer.schedule:
         case "linear":
             return left
         case "cosine":
             return 0.5 * (1.0 - jnp.cos(jnp.pi * left))
         case "wsd":  # warmup, stable, then linear decay (Hu et al. 2024, MiniCPM, section 4)
-            return jnp.clip((last - step) / max(optimizer.decay_share * last, 1.0), 0.0, 1.0)
+            decay = min(max(optimizer.decay_share * last, 1.0), after)
+            return jnp.clip((last - step) / decay, 0.0, 1.0)
         case "constant":
             return jnp.float32(1)
 

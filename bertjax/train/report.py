@@ -48,6 +48,7 @@ class Report:
             self._bar.start_at(start)
         self._speed: dict[str, Any] = {}
         self._meter = Meter(_peak_flops())
+        self._hopeless: int | None = None  # the step from which the run is to be given up
         self._pending: collections.deque[_Pending] = collections.deque()
         self._tokens, self._skipped = totals.get("tokens", 0), totals.get("skipped_steps", 0)
         self._started = time.perf_counter() - totals.get("seconds", 0.0)
@@ -68,26 +69,35 @@ class Report:
         return {"tokens": self._tokens, "seconds": seconds, "skipped_steps": self._skipped}
 
     def step(
-        self, step: int, figures: dict[str, jax.Array], flops: float, waited: float, compiled: bool
+        self,
+        step: int,
+        figures: dict[str, jax.Array],
+        flops: float,
+        waited: float,
+        compiling: float,
     ) -> None:
-        """Takes the figures of a step that may still be running, and tells an earlier one's.
+        """Takes the figures of a step that may still be running, and tells those that are done.
 
-        `compiled`: this step was the first of its shape; its time is not counted as training.
+        Args:
+            step, figures, flops: its number, what it gives, its model arithmetic.
+            waited: seconds in which the devices had no batch for the step after it.
+            compiling: seconds before it was started, which are not counted as training.
 
         Raises:
             UserError: ten steps in a row had gradients that were not finite.
         """
         self._pending.append(_Pending(step, figures, flops, waited))
-        while len(self._pending) > (0 if compiled else _LATE):
+        self._meter.leave_out(compiling)
+        while self._pending and (len(self._pending) > _LATE or _is_ready(self._pending[0])):
             self._tell(self._pending.popleft())
-        if compiled:
-            self._meter.restart()
+        self._give_up_if_hopeless(step - _LATE)  # the same step on all hosts
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
         """Tells all steps so far, then leaves out of the speed what happens inside."""
         while self._pending:
             self._tell(self._pending.popleft())
+        self._give_up_if_hopeless(self._last)
         started = time.perf_counter()
         yield
         self._meter.leave_out(time.perf_counter() - started)
@@ -140,10 +150,18 @@ class Report:
         if self._bar:
             self._bar.update(pending.step, **shown)
         if in_a_row >= _MOST_SKIPPED:
+            self._hopeless = self._hopeless or pending.step
+
+    def _give_up_if_hopeless(self, step: int) -> None:
+        if self._hopeless and self._hopeless <= step:
             raise UserError(
-                f"gradients were not finite in {in_a_row} steps in a row, up to step "
-                f"{pending.step}: lower optimizer.learning_rate or warm up longer, in a new run"
+                f"gradients were not finite in {_MOST_SKIPPED} steps in a row, up to step "
+                f"{self._hopeless}: lower optimizer.learning_rate or warm up longer, in a new run"
             )
+
+
+def _is_ready(pending: _Pending) -> bool:
+    return pending.figures["loss"].is_ready()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _peak_flops() -> float | None:

@@ -133,6 +133,22 @@ def test_a_step_asked_for_at_once_is_the_one_reached_in_sequence():
         assert_same(sequential[step], reached[step])
 
 
+@pytest.mark.usefixtures("small_windows")
+def test_from_the_middle_of_a_window_on_the_next_one_is_drawn_beside_the_training():
+    documents = Reading(random_corpus(1000, seed=0))
+    training = Batches(documents, SPECIAL, DATA, 8, seed=0)
+    last = training.rows_per_window // 8 - 1  # the last step that reads the first window alone
+    training[0]
+    documents.read_so_far.clear()
+    for step in range(last // 2 + 2):
+        training[step]
+    training._drawing.join()
+    assert documents.read_so_far
+    documents.read_so_far.clear()
+    training[last + 2]
+    assert not documents.read_so_far
+
+
 def test_seeds_and_epochs_draw_other_pairs():
     training = Batches(DOCUMENTS, SPECIAL, DATA, 8, seed=0)
     epoch = training.windows * training.rows_per_window // 8 + 1

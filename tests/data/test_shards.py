@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,22 @@ def test_documents_are_read_by_number_in_the_order_asked_for(data_folder):
         expected = DOCUMENTS.documents[number]
         np.testing.assert_array_equal(document.token_ids, expected.token_ids)
         np.testing.assert_array_equal(document.sentence_lengths, expected.sentence_lengths)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nothing tells of open files here")
+def test_few_of_many_shards_are_open_at_a_time(data_folder, monkeypatch):
+    monkeypatch.setattr(shards_module, "_MOST_OPEN", 2)
+    opened = open_split(data_folder, "train")
+    firsts = [document.token_ids[0] for document in DOCUMENTS.documents]
+    for _ in range(2):
+        assert [document.token_ids[0] for document in opened.read(range(len(firsts)))] == firsts
+    links = [os.readlink(f"/proc/self/fd/{number}") for number in open_files()]
+    assert sum(link.startswith(str(data_folder)) for link in links) == 2
+
+
+def open_files():
+    """Numbers of this process's files; the one that the listing itself had is gone."""
+    return [name for name in os.listdir("/proc/self/fd") if Path("/proc/self/fd", name).exists()]
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path):

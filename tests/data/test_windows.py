@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,6 +78,42 @@ def test_too_many_rows_are_drawn_from_the_same_documents_again():
     (window,) = all_windows(documents, DATA, rows=100)
     assert len(window.starts) == 101
     assert window.redrawn > 99
+
+
+def told(window):
+    """Every pair of a window: where its texts begin in the corpus, how long they are, its label."""
+    pairs = window.pairs
+    a, b = window.tokens[pairs.a_starts], window.tokens[pairs.b_starts]
+    return list(zip(a, pairs.a_lengths, b, pairs.b_lengths, pairs.labels, strict=True))
+
+
+def test_rows_that_are_drawn_again_are_other_rows():
+    documents = random_corpus(60, seed=0)
+    (window,) = all_windows(documents, DATA)
+    (twice,) = all_windows(documents, DATA, rows=2 * (len(window.starts) - 1))
+    assert set(told(window)) < set(told(twice))
+    assert len(set(told(twice))) > 1.8 * len(told(window))
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_windows_of_like_documents_draw_differently():
+    windows = all_windows(numbered_documents([[10] * 20] * 100), DATA)
+    drawn = [
+        sorted(zip(window.pairs.a_lengths, window.pairs.b_lengths, strict=True))
+        for window in windows
+        if len(window.tokens) == len(windows[0].tokens)
+    ]
+    assert len(drawn) > 2
+    assert all(one != other for one, other in pairwise(drawn))
+
+
+def test_rows_that_are_left_out_are_left_out_at_random():
+    documents = random_corpus(200, seed=0)
+    (window,) = all_windows(documents, DATA)
+    (half,) = all_windows(documents, DATA, rows=(len(window.starts) - 1) // 2)
+    short, of_all = (np.mean(each.pairs.lengths < 64) for each in (half, window))
+    assert of_all > 0.1
+    assert abs(short - of_all) < 0.05
 
 
 def test_epochs_differ_in_order_and_pairs():

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import threading
+import time
 
 import jax
 import numpy as np
@@ -201,6 +202,34 @@ def test_ten_steps_in_a_row_without_finite_gradients_end_the_run(tmp_path):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params))
 
 
+def test_data_that_comes_late_is_told_and_nothing_is_counted_twice(tmp_path):
+    objective, pause = toy_objective(), 0.05
+
+    def batch(step):
+        time.sleep(pause)
+        return objective.batch(step)
+
+    train(tmp_path, toy_config(12, evaluate_every=5), dataclasses.replace(objective, batch=batch))
+    lines = read_lines(tmp_path)
+    for line in lines[:-1]:  # the last step waits for no other
+        tokens = np.count_nonzero(objective.batch(line["step"] - 1)["pair_ids"])
+        assert 0 < line["data_wait_share"] <= 1
+        assert line["tokens_per_second"] < tokens / pause
+
+
+def test_compiling_is_no_training(tmp_path):
+    objective, compiling = toy_objective(), 1.0
+
+    def loss(params, batch, key):
+        time.sleep(compiling)  # traced once or twice, before anything runs
+        return objective.loss(params, batch, key)
+
+    train(tmp_path, toy_config(3), dataclasses.replace(objective, loss=loss))
+    first = read_lines(tmp_path)[0]
+    tokens = np.count_nonzero(objective.batch(0)["pair_ids"])
+    assert first["tokens_per_second"] > tokens / compiling
+
+
 @pytest.mark.slow
 def test_phases_follow_one_another_and_may_start_the_optimizer_afresh(tmp_path):
     def phase(**values):
@@ -240,6 +269,14 @@ def test_a_run_ends_when_its_patience_does_and_keeps_the_best_and_the_last(tmp_p
     assert steps == {4, 8}
     assert load_params(tmp_path, best=True)[1] == 4
     assert load_params(tmp_path)[1] == 8
+
+
+def test_a_criterion_that_is_no_number_is_never_the_best(tmp_path):
+    summary = train(
+        tmp_path, toy_config(12, **PATIENT), scored([float("nan"), 3.0, 2.0, *[4.0] * 9])
+    )
+    assert summary["steps"] == 10
+    assert load_params(tmp_path, best=True)[1] == 6
 
 
 def test_an_equal_evaluation_tries_the_patience_and_the_last_of_equals_is_kept(tmp_path):

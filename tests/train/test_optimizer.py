@@ -46,6 +46,13 @@ def test_wsd_schedule_is_flat_until_its_last_share_then_linear_to_zero():
     np.testing.assert_allclose(rates("wsd", decay_share=0.2), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("share", [0.95, 1.0])
+def test_wsd_reaches_its_peak_where_the_decay_would_begin_within_the_warmup(share):
+    values = rates("wsd", decay_share=share)
+    np.testing.assert_allclose(values, rates("linear"), rtol=1e-6)
+    assert values.max() == pytest.approx(PEAK)
+
+
 def test_constant_schedule_stays_at_its_peak_after_warmup():
     values = rates("constant")
     np.testing.assert_allclose(values[:WARMUP], PEAK * np.arange(WARMUP) / WARMUP, rtol=1e-6)

@@ -1,5 +1,6 @@
 """What is told beside the progress bar of a training run."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
@@ -10,9 +11,11 @@ from bertjax.train.report import Report
 
 def told(tmp_path, capsys, figures):
     counted = {"tokens": 8, "positions": 8, "skipped_steps": 0, "skipped_in_a_row": 0}
-    figures = {name: np.asarray(value) for name, value in (counted | figures).items()}
+    figures = {name: jnp.asarray(value) for name, value in (counted | figures).items()}
     with Report(epath.Path(tmp_path), Config(train=TrainConfig(steps=1)), 0, {}) as report:
-        report.step(1, figures, 1.0, 0.0, compiled=True)
+        report.step(1, figures, 1.0, 0.0, 0.0)
+        with report.pause():
+            pass
     return capsys.readouterr().err
 
 
@@ -26,3 +29,11 @@ def test_what_no_example_had_a_label_for_is_left_out(tmp_path, capsys):
 @pytest.mark.parametrize("loss", [np.nan, np.inf])
 def test_a_loss_that_is_no_number_is_told(tmp_path, capsys, loss):
     assert f"loss {loss}" in told(tmp_path, capsys, {"loss": loss})
+
+
+def test_a_resumed_run_counts_on(tmp_path):
+    totals = {"tokens": 50, "seconds": 1000.0, "skipped_steps": 3}
+    with Report(epath.Path(tmp_path), Config(train=TrainConfig(steps=9)), 5, totals) as report:
+        now = report.totals
+    assert now["seconds"] >= 1000
+    assert (now["tokens"], now["skipped_steps"]) == (50, 3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bertjax.config import MeshConfig, OptimizerConfig
+from bertjax.errors import UserError
 from bertjax.train.program import make_program
 from bertjax.train.state import initial_state, state_from_params
 from tests.train.toy import toy_config, toy_objective
@@ -99,6 +100,14 @@ def test_devices_sum_their_gradients_in_the_dtype_that_is_asked_for(dtype):
 
 
 @pytest.mark.slow
+def test_what_would_abort_the_cpu_compiler_is_refused():
+    config = dataclasses.replace(
+        toy_config(gradient_dtype="bfloat16"), mesh=MeshConfig(data=2, tensor=2)
+    )
+    with pytest.raises(UserError, match=r"gradient_dtype=bfloat16 with mesh\.tensor above 1"):
+        make_program(toy_objective(), config, jax.devices()[:4])
+
+
 @pytest.mark.parametrize("accumulation", [2, 4])
 def test_accumulating_equals_one_batch_as_large(accumulation):
     """Rows have 1 to 8 real positions, so the parts' counts differ."""
@@ -142,6 +151,17 @@ def test_the_learning_rate_follows_the_step_through_skipped_ones():
     _, smooth = run_steps(toy_objective(), config, 6, jax.devices()[:1])
     rates = [[figures["learning_rate"] for figures in run] for run in (history, smooth)]
     assert rates[0] == rates[1]
+
+
+def test_every_step_has_a_key_of_its_own():
+    """The same weights and rows, other masks and dropout: a toy's loss tells its key."""
+    objective = toy_objective()
+    still = dataclasses.replace(
+        toy_config(), optimizer=OptimizerConfig(learning_rate=1e-30, warmup_steps=0)
+    )
+    again = dataclasses.replace(objective, batch=lambda _: objective.batch(0))
+    found = losses(run_steps(again, still, 4, jax.devices()[:1])[1])
+    assert len(set(found.tolist())) == 4
 
 
 def test_a_metric_without_anything_to_count_is_nan_and_leaves_the_loss_alone():
