@@ -121,8 +121,10 @@ def finetune(
             _tell(f"{change}, otherwise as the run was started")
         predictor = Predictor(task, config, pretrained.tokenizer.pad_id, labelled=True)
         job = _Job(config, pretrained, task, training, held_out, folder, predictor)
-        report = _report(job, _fit(job, examples))
+        summary = _fit(job, examples)
+        report = _report(job, summary)
         write_report(folder, report)
+        _write_summary(folder, summary, report)
     return report
 
 
@@ -199,6 +201,13 @@ def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
         "figures": figures(job.task, best),
         "details": job.task.details(best.records, best.predictions),
     }
+
+
+def _write_summary(run: epath.Path, summary: dict[str, Any], report: dict[str, Any]) -> None:
+    """Writes `summary.json` anew: the model that RUN opens at is the best step's, not the last."""
+    best = {f"validation_{name}": value for name, value in report["figures"].items()}
+    found = summary | {"best_step": report["best_step"]} | best
+    write_file(run / "summary.json", f"{json.dumps(found, indent=2)}\n".encode())
 
 
 def _calibrated(job: _Job, found: Predicted) -> Predicted:

@@ -9,6 +9,8 @@ from bertjax.text.prepare_state import FORMAT_VERSION, PrepareSettings, recorded
 from bertjax.text.token_counts import TokenCounts
 from bertjax.text.tokenizer import Tokenizer
 
+_LONG = 1_000_000  # tokens: more than any book; a window of training data is made of several
+
 
 def make_manifest(
     settings: PrepareSettings,
@@ -91,6 +93,11 @@ def describe(manifest: dict[str, Any]) -> str:
             f"{fit['tokens_per_word']:.2f} tokens per word, "
             f"{fit['tokens_per_character']:.3f} per character",
         ]
+        if source["tokens"] > _LONG * source["documents"]:
+            lines.append(
+                f"  {source['tokens'] // source['documents']:,} tokens a document: if these are "
+                "many, put a blank line between them (a file without one is one document)"
+            )
     lines.append(
         f"dropped: {dropped['duplicate_documents']:,} duplicate documents, "
         f"{dropped['repeated_lines']:,} repeated lines"

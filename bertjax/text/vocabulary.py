@@ -63,7 +63,7 @@ def find_special_ids(
         if known:
             found[role] = known[0]
         else:
-            missing.append(" or ".join(wanted))
+            missing.append(" or ".join(dict.fromkeys(wanted)))
     if missing:
         raise UserError(
             f"{origin}: the vocabulary lacks {', '.join(missing)}; "

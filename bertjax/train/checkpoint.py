@@ -224,7 +224,7 @@ class Checkpoints:
 def load_params(path: str | Path | epath.Path, best: bool = False) -> tuple[dict[str, Any], int]:
     """Reads the weights alone, onto this process's first device, and the step they were saved at.
 
-    A damaged checkpoint is logged and the one before it is read.
+    A damaged checkpoint is logged and another one is read: the one before, or the next best.
 
     Args:
         path: RUN or RUN/checkpoints for the newest sound checkpoint, RUN/checkpoints/STEP for one.
@@ -248,7 +248,7 @@ def load_params(path: str | Path | epath.Path, best: bool = False) -> tuple[dict
             skipped.append(f"{candidate.name}: {damage}")
             continue
         for reason in skipped:
-            _log.warning("%s: damaged checkpoint %s; the one before is used", path, reason)
+            _log.warning("%s: damaged checkpoint %s; another one is used", path, reason)
         return state["params"], int(candidate.name)
     if skipped:
         raise _none_sound(folder, skipped)
@@ -308,6 +308,6 @@ def _parts(state: dict[str, Any]) -> dict[str, Any]:
 
 def _none_sound(folder: epath.Path, skipped: list[str]) -> UserError:
     return UserError(
-        f"{folder}: every checkpoint is damaged ({'; '.join(skipped)}); "
-        "remove them to start over, or restore a copy"
+        f"{folder}: no checkpoint there is sound ({'; '.join(skipped)}); restore a copy, or remove "
+        "what is damaged"
     )

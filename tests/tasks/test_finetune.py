@@ -83,6 +83,14 @@ def test_a_run_is_opened_at_its_best_step_and_evaluates_as_the_report_says(finis
     assert figures == pytest.approx(report["figures"])
 
 
+def test_the_summary_has_the_figures_of_the_step_that_the_run_opens_at(finished):
+    run, report = finished
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["steps"], summary["best_step"]) == (24, report["best_step"])
+    found = {name: summary[f"validation_{name}"] for name in report["figures"]}
+    assert found == report["figures"]
+
+
 def test_predictions_come_in_the_files_order_whether_it_has_labels_or_not(
     finished, files, tmp_path
 ):

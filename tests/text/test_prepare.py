@@ -85,6 +85,14 @@ def test_a_manifest_is_described_in_a_few_lines(data):
     assert lines[5].startswith("validation: ")
 
 
+def test_documents_longer_than_any_book_are_told(data):
+    manifest = json.loads((data / "manifest.json").read_text())
+    manifest["sources"][0] |= {"documents": 2, "tokens": 5_000_000}
+    line = describe(manifest).splitlines()[3]
+    assert "2,500,000 tokens a document" in line
+    assert "put a blank line between them" in line
+
+
 def test_nothing_else_is_left_in_the_folder(data):
     assert {path.name for path in data.iterdir()} == {
         "manifest.json",

@@ -131,7 +131,7 @@ def test_several_damaged_ones_are_all_named_newest_first(tmp_path):
 def test_nothing_but_damaged_checkpoints_is_refused(tmp_path):
     saved(tmp_path, 1)
     empty(tmp_path / "1")
-    with pytest.raises(UserError, match=r"every checkpoint is damaged \(1: an empty folder\)"):
+    with pytest.raises(UserError, match=r"no checkpoint there is sound \(1: an empty folder\)"):
         restore(tmp_path)
 
 
