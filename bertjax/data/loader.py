@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.config import DataConfig
+from bertjax.data.packing import max_pairs
 from bertjax.data.rows import Batch, SpecialIds, empty_batch, fill_rows
 from bertjax.data.windows import (
     Documents,
@@ -72,6 +73,7 @@ class Batches(Sequence[Batch]):
         self._slots = np.arange(batch_size) if slots is None else slots
         self.length = data.length
         self.rows = len(self._slots)
+        self._pairs = max_pairs(data.length, data.packing)
         self._documents, self._special_ids, self._data = documents, special_ids, data
         self._batch_size, self._seed = batch_size, seed
         self._lanes = _count_lanes(batch_size)
@@ -91,7 +93,8 @@ class Batches(Sequence[Batch]):
             raise IndexError(f"step {step}")
         windows, rows = self._locate(step)
         self._draw_ahead(step)
-        return _assemble(windows, rows, self.window, self.length, self._special_ids)
+        empty = empty_batch(self.rows, self.length, self._pairs, self._special_ids)
+        return _assemble(empty, windows, rows, self.window, self._special_ids)
 
     def window(self, number: int) -> Window:
         """A window by its number since the start of training; the latest ones are kept."""
@@ -170,6 +173,7 @@ class ValidationBatches(Sequence[Batch]):
         self._slots = np.arange(batch_size) if slots is None else slots
         self.length = data.length
         self.rows = len(self._slots)
+        self._pairs = max_pairs(data.length, data.packing)
         self._special_ids, self._batch_size = special_ids, batch_size
         count = count_windows(documents.token_counts, data.pairs)
         stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
@@ -194,7 +198,8 @@ class ValidationBatches(Sequence[Batch]):
         windows = np.searchsorted(self._ends, numbers, side="right")
         rows = numbers - np.concatenate([[0], self._ends])[windows]
         windows[numbers >= self._ends[-1]] = -1
-        return _assemble(windows, rows, self._windows.__getitem__, self.length, self._special_ids)
+        empty = empty_batch(self.rows, self.length, self._pairs, self._special_ids)
+        return _assemble(empty, windows, rows, self._windows.__getitem__, self._special_ids)
 
 
 def prefetch(
@@ -209,14 +214,13 @@ def prefetch(
 
 
 def _assemble(
+    batch: Batch,
     windows: np.ndarray,
     rows: np.ndarray,
     window: Callable[[int], Window],
-    length: int,
     special_ids: SpecialIds,
 ) -> Batch:
-    """The batch of these rows of these windows; window -1 leaves a row empty."""
-    batch = empty_batch(len(rows), length, special_ids)
+    """An empty batch with these rows of these windows; window -1 leaves a row empty."""
     changes = (np.flatnonzero(np.diff(windows)) + 1).tolist()
     for start, stop in zip([0, *changes], [*changes, len(rows)], strict=True):
         if windows[start] >= 0:

@@ -3,9 +3,9 @@
 import numpy as np
 
 
-def max_pairs(length: int) -> int:
+def max_pairs(length: int, packing: bool) -> int:
     """The most pairs that a row of `length` positions holds; a static shape."""
-    return max(length // 16, 1)
+    return max(length // 16, 1) if packing else 1
 
 
 def pack(lengths: np.ndarray, row_length: int, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bertjax.data.packing import max_pairs, ranges
+from bertjax.data.packing import ranges
 from bertjax.data.windows import Window
 
 Batch = dict[str, np.ndarray]
@@ -21,8 +21,8 @@ class SpecialIds(Protocol):
     def separator_id(self) -> int: ...
 
 
-def empty_batch(rows: int, length: int, special_ids: SpecialIds) -> Batch:
-    """Rows of padding alone, int32.
+def empty_batch(rows: int, length: int, pairs: int, special_ids: SpecialIds) -> Batch:
+    """Rows of padding alone, int32; `pairs`: the most of a row.
 
     Returns:
         `token_ids`, `segment_ids` (0 = A, 1 = B) and `pair_ids` (1, 2, ...; 0 = padding), each
@@ -32,7 +32,7 @@ def empty_batch(rows: int, length: int, special_ids: SpecialIds) -> Batch:
         "token_ids": np.full((rows, length), special_ids.pad_id, np.int32),
         "segment_ids": np.zeros((rows, length), np.int32),
         "pair_ids": np.zeros((rows, length), np.int32),
-        "next_sentence_labels": np.full((rows, max_pairs(length)), -1, np.int32),
+        "next_sentence_labels": np.full((rows, pairs), -1, np.int32),
     }
 
 

@@ -178,7 +178,7 @@ def _draw_rows(
     starts = np.arange(len(pairs.labels) + 1)
     drawn = len(pairs.labels)
     if data.packing:
-        order, starts = pack(pairs.lengths, data.length, max_pairs(data.length))
+        order, starts = pack(pairs.lengths, data.length, max_pairs(data.length, packing=True))
         pairs = pairs.take(order)
     rows = permutation(fold_in(key, _ROWS), len(starts) - 1)[:most]
     return *_take_rows(pairs, starts, rows), drawn

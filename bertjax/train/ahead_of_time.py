@@ -129,7 +129,7 @@ def _lower(config: Config, where: Slice) -> tuple[Program, Any]:
     sharding = batch_sharding(program.mesh)
     array = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding)  # noqa: E731
     batch = {name: array(rows, length) for name in ("token_ids", "segment_ids", "pair_ids")}
-    batch["next_sentence_labels"] = array(rows, max_pairs(length))
+    batch["next_sentence_labels"] = array(rows, max_pairs(length, config.data.packing))
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated(program.mesh))
     return program, program.step.lower(program.state, batch, key)  # pyright: ignore[reportFunctionMemberAccess]

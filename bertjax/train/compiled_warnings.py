@@ -33,7 +33,7 @@ def _whole_batch_operations(config: Config, program: Program, listing: Listing) 
     rows, length = config.train.batch_size, config.data.length
     model = config.model
     predictions = prediction_count(length, config.masking.rate)
-    pairs = max_pairs(length)
+    pairs = max_pairs(length, config.data.packing)
     factors = (1, length, predictions, pairs, model.num_heads, predictions * length)
     own = {rows // shards * factor for factor in factors} | {length, predictions, pairs}
     own |= {predictions + pairs, model.hidden_size // model.num_heads}

@@ -62,7 +62,7 @@ def _pairs(config: Config, length: int) -> int:
     """The most pairs of a row that the pooler reads; none where there is no head for them."""
     if config.data.pairs == "none":
         return 0
-    return max_pairs(length) if config.data.packing else 1
+    return max_pairs(length, config.data.packing)
 
 
 def _phase_flops(config: Config) -> list[float]:

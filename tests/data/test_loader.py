@@ -10,7 +10,6 @@ import pytest
 from bertjax.config import DataConfig
 from bertjax.data import windows as windows_module
 from bertjax.data.loader import Batches, ValidationBatches, prefetch
-from bertjax.data.packing import max_pairs
 from bertjax.errors import UserError
 from tests.data.corpora import FIRST_TOKEN, SpecialTokens, numbered_documents, random_corpus
 
@@ -53,13 +52,14 @@ def pairs_in(batch):
             yield tuple(a[1:-1]), tuple(b[:-1]) if len(b) else None, labels[pair - 1]
 
 
-def test_a_batch_holds_int32_arrays_of_static_shapes():
-    batch = Batches(DOCUMENTS, SPECIAL, DATA, 4, seed=0)[0]
+@pytest.mark.parametrize(("packing", "pairs"), [(True, 4), (False, 1)])
+def test_a_batch_holds_int32_arrays_of_static_shapes(packing, pairs):
+    batch = Batches(DOCUMENTS, SPECIAL, replace(DATA, packing=packing), 4, seed=0)[0]
     assert {name: array.shape for name, array in batch.items()} == {
         "token_ids": (4, 64),
         "segment_ids": (4, 64),
         "pair_ids": (4, 64),
-        "next_sentence_labels": (4, max_pairs(64)),
+        "next_sentence_labels": (4, pairs),
     }
     assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
 

@@ -44,7 +44,8 @@ def test_a_full_length_pair_has_a_row_of_its_own():
 
 
 def test_a_row_of_any_length_holds_at_least_one_pair():
-    assert [max_pairs(length) for length in (8, 16, 128, 512)] == [1, 1, 8, 32]
+    assert [max_pairs(length, packing=True) for length in (8, 16, 128, 512)] == [1, 1, 8, 32]
+    assert max_pairs(512, packing=False) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9))))
