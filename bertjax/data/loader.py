@@ -163,12 +163,12 @@ class ValidationBatches(Sequence[Batch]):
         data: DataConfig,
         batch_size: int,
         slots: np.ndarray | None = None,
-        max_batches: int | None = None,
+        max_rows: int | None = None,
     ) -> None:
         """Draws the windows; arguments as of `Batches`, and:
 
         Args:
-            max_batches: stop after so many.
+            max_rows: stop after so many; they do not depend on the batch size.
         """
         self._slots = np.arange(batch_size) if slots is None else slots
         self.length = data.length
@@ -178,26 +178,26 @@ class ValidationBatches(Sequence[Batch]):
         count = count_windows(documents.token_counts, data.pairs)
         stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
         self._windows: list[Window] = []
-        most, rows = math.inf if max_batches is None else max_batches * batch_size, 0
+        most, rows = math.inf if max_rows is None else max_rows, 0
         for number in range(count):
             self._windows.append(draw_window(documents, stream, number, data, None))
             rows += len(self._windows[-1].starts) - 1
             if rows >= most:
                 break
         self._ends = np.cumsum([len(window.starts) - 1 for window in self._windows])
-        self._batches = math.ceil(min(rows, most) / batch_size)
+        self._count = int(min(rows, most))
 
     def __len__(self) -> int:
-        return self._batches
+        return math.ceil(self._count / self._batch_size)
 
     def __getitem__(self, step: int) -> Batch:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Batch number `step`, as `empty_batch` describes the arrays."""
-        if not 0 <= step < self._batches:
-            raise IndexError(f"batch {step} of {self._batches}")
+        if not 0 <= step < len(self):
+            raise IndexError(f"batch {step} of {len(self)}")
         numbers = step * self._batch_size + self._slots
         windows = np.searchsorted(self._ends, numbers, side="right")
         rows = numbers - np.concatenate([[0], self._ends])[windows]
-        windows[numbers >= self._ends[-1]] = -1
+        windows[numbers >= self._count] = -1
         empty = empty_batch(self.rows, self.length, self._pairs, self._special_ids)
         return _assemble(empty, windows, rows, self._windows.__getitem__, self._special_ids)
 

@@ -109,12 +109,11 @@ class Validation(Sequence[dict[str, jax.Array]]):
         length = max((phase.length for phase in train.phases), default=self._config.data.length)
         shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
         batch_size = -(-smallest // train.accumulation // shards) * shards
-        most = self._most_positions
         return loader.ValidationBatches(
             open_split(self._data, "validation"),
             self._special_ids,
             dataclasses.replace(self._config.data, length=length),
             batch_size,
             own_rows(self._sharding, batch_size),
-            most and max(most // (batch_size * length), 1),
+            self._most_positions and max(self._most_positions // length, 1),
         )

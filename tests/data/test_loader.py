@@ -195,12 +195,25 @@ def test_the_last_validation_batch_is_filled_up_with_empty_rows():
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_validation_can_be_capped_and_shared_by_hosts():
+@pytest.mark.parametrize("batch_size", [5, 8, 20])
+def test_validation_can_be_capped_at_rows_that_are_the_same_for_any_batch_size(batch_size):
+    whole, capped = (
+        np.concatenate([batch["token_ids"] for batch in batches])
+        for batches in (
+            ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8),
+            ValidationBatches(DOCUMENTS, SPECIAL, DATA, batch_size, max_rows=20),
+        )
+    )
+    assert len(whole) > 24
+    np.testing.assert_array_equal(capped[:20], whole[:20])
+    assert (capped[20:] == SPECIAL.pad_id).all()
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_validation_is_shared_by_hosts():
     whole = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8)
-    capped = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8, max_batches=3)
     host = ValidationBatches(DOCUMENTS, SPECIAL, DATA, 8, np.arange(4, 8))
-    assert len(capped) == 3 < len(whole) == len(host)
-    assert_same(capped[2], whole[2])
+    assert len(whole) == len(host)
     assert_same(host[2], {name: array[4:] for name, array in whole[2].items()})
 
 
