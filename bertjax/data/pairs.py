@@ -57,13 +57,14 @@ class Sentences:
     """Where sentences and documents of a window begin and end.
 
     Attributes:
-        tokens: first token of each sentence, then the number of tokens: int64 [sentences + 1].
-        documents: first sentence of each document, then the number of sentences:
+        sentence_starts: first token of each sentence, then the number of tokens:
+            int64 [sentences + 1].
+        document_starts: first sentence of each document, then the number of sentences:
             int64 [documents + 1].
     """
 
-    tokens: np.ndarray
-    documents: np.ndarray
+    sentence_starts: np.ndarray
+    document_starts: np.ndarray
 
 
 def draw_pairs(
@@ -81,25 +82,25 @@ def draw_pairs(
         key: the same key draws the same pairs.
     """
     limit = length - (2 if kind == "none" else 3)
-    documents = len(sentences.documents) - 1
+    documents = len(sentences.document_starts) - 1
     short = uniform(fold_in(key, 0), documents) < short_probability
     shorter = 2 + (uniform(fold_in(key, 1), documents) * (limit - 1)).astype(np.int64)
     targets = np.where(short, shorter, limit)
-    draws = uniform(fold_in(key, 2), _DRAWS * (len(sentences.tokens) - 1))
+    draws = uniform(fold_in(key, 2), _DRAWS * (len(sentences.sentence_starts) - 1))
     draw = {"nsp": _next_sentence, "sop": _sentence_order, "none": _full_sentences}[kind]
-    drawn = _in_turn(draw(_starts(sentences, targets, draws)))
-    bounds = sentences.tokens
+    drawn = _in_turn(draw(_candidates(sentences, targets, draws)))
+    bounds = sentences.sentence_starts
     a_starts, b_starts = bounds[drawn.a_first], bounds[drawn.b_first]
     a_lengths, b_lengths = bounds[drawn.a_end] - a_starts, bounds[drawn.b_end] - b_starts
     pairs = Pairs(a_starts, a_lengths, b_starts, b_lengths, drawn.label)
     return _truncate(pairs, limit, fold_in(key, 3))
 
 
-class _Starts(NamedTuple):
+class _Candidates(NamedTuple):
     """What each sentence would decide if a pair began with it; arrays are [sentences]."""
 
-    tokens: np.ndarray  # int64 [sentences + 1], as in `Sentences`
-    documents: np.ndarray  # int64 [documents + 1], as in `Sentences`
+    sentence_starts: np.ndarray  # int64 [sentences + 1], as in `Sentences`
+    document_starts: np.ndarray  # int64 [documents + 1], as in `Sentences`
     number: np.ndarray  # int64, the sentence's own number
     document: np.ndarray  # int64, its document
     document_end: np.ndarray  # int64, the sentence that the next document begins with
@@ -118,16 +119,16 @@ class _Drawn(NamedTuple):
     following: np.ndarray
 
 
-def _starts(sentences: Sentences, targets: np.ndarray, draws: np.ndarray) -> _Starts:
+def _candidates(sentences: Sentences, targets: np.ndarray, draws: np.ndarray) -> _Candidates:
     """`targets`: int64 [documents]; `draws`: float64 [sentences * _DRAWS]."""
-    tokens, documents = sentences.tokens, sentences.documents
-    document = np.repeat(np.arange(len(documents) - 1), np.diff(documents))
-    return _Starts(
-        tokens,
-        documents,
+    starts = sentences.document_starts
+    document = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return _Candidates(
+        sentences.sentence_starts,
+        starts,
         np.arange(len(document)),
         document,
-        documents[document + 1],
+        starts[document + 1],
         targets[document],
         draws.reshape(-1, _DRAWS).T,
     )
@@ -144,19 +145,20 @@ def _in_turn(drawn: _Drawn) -> _Drawn:
     return _Drawn(*(column[pairs] for column in drawn))
 
 
-def _next_sentence(starts: _Starts) -> _Drawn:
+def _next_sentence(candidates: _Candidates) -> _Drawn:
     """A chunk of sentences is cut in two; in half of the cases B comes from another document."""
-    tokens, documents, first = starts.tokens, starts.documents, starts.number
-    cut, is_random, other, start = starts.draws
-    end = _reached(tokens, tokens[first] + starts.target, first + 1, starts.document_end)
+    starts, first = candidates.sentence_starts, candidates.number
+    documents = candidates.document_starts
+    cut, is_random, other, start = candidates.draws
+    end = _reached(starts, starts[first] + candidates.target, first + 1, candidates.document_end)
     a_end = first + 1 + _share(cut, end - first - 1)
     random = (end - first == 1) | (is_random < 0.5)
     partner = _share(other, len(documents) - 2)
-    partner += partner >= starts.document
+    partner += partner >= candidates.document
     b_first, partner_end = documents[partner], documents[partner + 1]
     b_first = b_first + _share(start, partner_end - b_first)
-    b_target = starts.target - (tokens[a_end] - tokens[first])
-    b_end = _reached(tokens, tokens[b_first] + b_target, b_first + 1, partner_end)
+    b_target = candidates.target - (starts[a_end] - starts[first])
+    b_end = _reached(starts, starts[b_first] + b_target, b_first + 1, partner_end)
     return _Drawn(
         first,
         a_end,
@@ -167,14 +169,17 @@ def _next_sentence(starts: _Starts) -> _Drawn:
     )
 
 
-def _sentence_order(starts: _Starts) -> _Drawn:
+def _sentence_order(candidates: _Candidates) -> _Drawn:
     """A chunk of at least two sentences is cut in two; a lone last sentence stands by itself."""
-    first, (cut, is_swapped, *_) = starts.number, starts.draws
+    first, (cut, is_swapped, *_) = candidates.number, candidates.draws
     end = _reached(
-        starts.tokens, starts.tokens[first] + starts.target, first + 2, starts.document_end
+        candidates.sentence_starts,
+        candidates.sentence_starts[first] + candidates.target,
+        first + 2,
+        candidates.document_end,
     )
     middle = first + 1 + _share(cut, end - first - 1)
-    alone, swapped = first + 1 == starts.document_end, is_swapped < 0.5
+    alone, swapped = first + 1 == candidates.document_end, is_swapped < 0.5
     return _Drawn(
         np.where(swapped & ~alone, middle, first),
         np.where(swapped | alone, end, middle),
@@ -185,19 +190,19 @@ def _sentence_order(starts: _Starts) -> _Drawn:
     )
 
 
-def _full_sentences(starts: _Starts) -> _Drawn:
+def _full_sentences(candidates: _Candidates) -> _Drawn:
     """As many sentences of one document as the target holds, at least one."""
-    tokens, first = starts.tokens, starts.number
-    beyond = tokens[first] + starts.target + 1
-    end = _reached(tokens, beyond, first + 2, starts.document_end + 1) - 1
+    starts, first = candidates.sentence_starts, candidates.number
+    beyond = starts[first] + candidates.target + 1
+    end = _reached(starts, beyond, first + 2, candidates.document_end + 1) - 1
     return _Drawn(first, end, first, first, np.full_like(first, -1), end)
 
 
 def _reached(
-    tokens: np.ndarray, wanted: np.ndarray, least: np.ndarray, most: np.ndarray
+    starts: np.ndarray, wanted: np.ndarray, least: np.ndarray, most: np.ndarray
 ) -> np.ndarray:
     """The first sentence that begins at the token `wanted` or later, from `least` to `most`."""
-    return np.minimum(np.maximum(np.searchsorted(tokens, wanted), least), most)
+    return np.minimum(np.maximum(np.searchsorted(starts, wanted), least), most)
 
 
 def _share(draw: np.ndarray, count: np.ndarray | int) -> np.ndarray:

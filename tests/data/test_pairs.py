@@ -27,14 +27,14 @@ def drawn_in_turn(kind, sentences, targets, draws):
         "sop": pairs_module._sentence_order,
         "none": pairs_module._full_sentences,
     }
-    starts = pairs_module._starts(sentences, targets, draws)
+    starts = pairs_module._candidates(sentences, targets, draws)
     *columns, _ = pairs_module._in_turn(procedures[kind](starts))
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def document_of(sentences, token):
-    sentence = np.searchsorted(sentences.tokens, token, side="right") - 1
-    return np.searchsorted(sentences.documents, sentence, side="right") - 1
+    sentence = np.searchsorted(sentences.sentence_starts, token, side="right") - 1
+    return np.searchsorted(sentences.document_starts, sentence, side="right") - 1
 
 
 def reference_pairs(corpus, targets, decisions):
@@ -82,10 +82,10 @@ def reference_truncated_lengths(a, b, limit):
 @given(CORPORA, KEYS, st.integers(5, 60))
 def test_next_sentence_pairs_are_those_of_the_published_procedure(corpus, key, target):
     sentences = sentences_of(corpus)
-    draws = uniform(key, 4 * (len(sentences.tokens) - 1))
+    draws = uniform(key, 4 * (len(sentences.sentence_starts) - 1))
     targets = [max(target - document, 2) for document in range(len(corpus))]
     drawn = drawn_in_turn("nsp", sentences, np.array(targets), draws)
-    bounds = sentences.tokens.tolist()
+    bounds = sentences.sentence_starts.tolist()
     found = [
         (list(range(bounds[a], bounds[b])), list(range(bounds[c], bounds[d])), label)
         for a, b, c, d, label in drawn
@@ -134,7 +134,7 @@ def test_no_pair_is_longer_than_a_row_and_no_segment_is_empty(kind, corpus, key,
 @settings(max_examples=50)
 def test_every_sentence_is_chosen_once(kind, corpus, key, length):
     sentences = sentences_of(corpus)
-    count = len(sentences.tokens) - 1
+    count = len(sentences.sentence_starts) - 1
     targets, draws = np.full(len(corpus), length), uniform(key, 4 * count)
     used = []
     for a, a_end, b, b_end, label in drawn_in_turn(kind, sentences, targets, draws):
@@ -174,7 +174,9 @@ def test_full_sentences_are_whole_unless_one_alone_is_too_long(corpus, key, leng
     sentences = sentences_of(corpus)
     pairs = draw_pairs(sentences, "none", length, 0.0, key)
     ends = pairs.a_starts + pairs.a_lengths
-    whole = np.isin(pairs.a_starts, sentences.tokens) & np.isin(ends, sentences.tokens)
+    whole = np.isin(pairs.a_starts, sentences.sentence_starts) & np.isin(
+        ends, sentences.sentence_starts
+    )
     assert (whole | (pairs.lengths == length)).all()
 
 
