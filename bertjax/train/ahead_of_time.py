@@ -18,9 +18,11 @@ from bertjax.data.packing import max_pairs
 from bertjax.errors import UserError
 from bertjax.train.compiled_report import Listing
 from bertjax.train.compiled_warnings import find_warnings
+from bertjax.train.hardware import peak_flops
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, replicated
 from bertjax.train.objective import mlm_nsp_objective
+from bertjax.train.plan import plan
 from bertjax.train.program import Program, make_program
 from bertjax.train.slices import Slice
 
@@ -54,11 +56,14 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
         (bytes), the same by kind in `memory`, `chip_memory`, `fits`, `collectives` (see
         `compiled_report.Collective`; `bytes` that a device sends in a step), `estimated_seconds`
         (of the computation, see `Listing.cycles`; None where the compiler estimates none),
-        `not_estimated`, `warnings` and `compile_seconds`.
+        `not_estimated`, `hours_at_peak` (of the whole run, all its phases, were its own arithmetic
+        done at the chips' peak; None where that is not known), `warnings` and `compile_seconds`.
 
     Raises:
         UserError: config and slice do not fit together.
     """
+    peak = peak_flops(where.devices[0].device_kind)
+    whole = plan(config)["total_model_flops"]
     config = with_phase(config, largest_phase(config))
     compiled = compile_step(config, where)
     devices, listing = len(where.devices), compiled.listing
@@ -77,6 +82,7 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
         "fits": compiled.fits,
         "estimated_seconds": seconds,
         "not_estimated": listing.not_estimated(),
+        "hours_at_peak": whole / (peak * devices) / 3600 if peak else None,
         "collectives": [dataclasses.asdict(group) for group in listing.collectives()],
         "warnings": find_warnings(config, compiled.program, listing),
         "compile_seconds": round(compiled.seconds, 1),

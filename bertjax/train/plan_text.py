@@ -16,7 +16,7 @@ def plan_text(figures: dict[str, Any]) -> str:
     ]
     if "largest_rows_per_chip" in figures:
         lines.append(f"most rows per chip that fit: {figures['largest_rows_per_chip']}")
-    lines += ["", *_time_lines(figures), "", "sent by a device, per step:"]
+    lines += ["", *_time_lines(figures), *_whole_run(figures), "", "sent by a device, per step:"]
     lines += [
         f"    {group['kind']:18} {_size(group['bytes']):>9} in {group['count']:3}  "
         f"{group['source']}"
@@ -44,6 +44,16 @@ def _time_lines(figures: dict[str, Any]) -> list[str]:
         f"computing: at least {figures['estimated_seconds'] * 1e3:.1f} ms by the compiler's own "
         "estimate, which no hardware has confirmed",
         f"    not in it: {left_out or 'nothing'}; waiting for memory",
+    ]
+
+
+def _whole_run(figures: dict[str, Any]) -> list[str]:
+    """Hours at the peak, and at two fifths of it."""
+    if (hours := figures["hours_at_peak"]) is None:
+        return []
+    return [
+        f"the whole run: {figures['total_model_flops']:.3e} FLOPs, {hours:.1f} hours at the chips' "
+        f"peak, {hours / 0.4:.1f} at an MFU of 40%"
     ]
 
 
