@@ -92,9 +92,10 @@ class Batches(Sequence[Batch]):
         if not 0 <= step < _STEPS:
             raise IndexError(f"step {step}")
         windows, rows = self._locate(step)
-        self._draw_ahead(step)
         empty = empty_batch(self.rows, self.length, self._pairs, self._special_ids)
-        return _assemble(empty, windows, rows, self.window, self._special_ids)
+        batch = _assemble(empty, windows, rows, self.window, self._special_ids)
+        self._draw_ahead(step)
+        return batch
 
     def window(self, number: int) -> Window:
         """A window by its number since the start of training; the latest ones are kept."""
