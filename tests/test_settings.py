@@ -57,3 +57,11 @@ def test_a_run_without_phases_goes_on_without_them():
 
 def test_the_vocabulary_size_is_left_to_the_data_unless_given():
     assert ModelConfig().vocab_size is None
+
+
+@pytest.mark.parametrize("steps", [3, 7, 500])
+def test_no_phase_of_a_shortened_run_warms_up_for_longer_than_it_has_steps(steps):
+    parts = (Phase(10, 128, 8, 1e-3, 10), Phase(10, 128, 8, 1e-3, 10))
+    shortened = phases(Config(train=TrainConfig(steps=steps, phases=parts)))
+    assert sum(phase.steps for phase in shortened) == steps
+    assert all(phase.warmup_steps <= phase.steps for phase in shortened)

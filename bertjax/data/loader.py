@@ -114,16 +114,18 @@ class Batches(Sequence[Batch]):
         All lanes come to the end of a window at the same step, and a host may have many of them.
         """
         half = self.rows_per_window * self._lanes // (2 * self._batch_size)
+        if half == 0 or self._drawing.is_alive():
+            return
         numbers, _ = self._locate(step + half)
-        missing = set(numbers.tolist()) - self._windows.keys()
-        if missing and not self._drawing.is_alive():
-            self._drawing = threading.Thread(target=self._draw_all, args=[missing], daemon=True)
+        if missing := set(numbers.tolist()) - self._windows.keys():
+            self._drawing = threading.Thread(target=self._draw_all, args=[sorted(missing)])
             self._drawing.start()
 
-    def _draw_all(self, numbers: set[int]) -> None:
+    def _draw_all(self, numbers: list[int]) -> None:
         with contextlib.suppress(Exception):  # whoever needs a window is told
-            for number in sorted(numbers):
-                self.window(number)
+            for number in numbers:
+                if threading.main_thread().is_alive():  # Python waits for this thread at its end
+                    self.window(number)
 
     def _draw(self, number: int) -> Window:
         epoch, place = divmod(number, self.windows)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import threading
 from bisect import bisect_right
 from collections import OrderedDict, defaultdict
@@ -46,7 +47,8 @@ def read_manifest(data_folder: str | Path) -> dict[str, Any]:
     )
 
 
-_MOST_OPEN = 128  # shards at a time: a process may hold some 1,000 files, on some systems 256
+_FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # often 1,024; below 0: no limit
+_MOST_OPEN = max(min(_FILES // 4, 1024), 16) if _FILES >= 0 else 1024  # shards, of either split
 
 
 class ShardedDocuments:

@@ -208,10 +208,10 @@ class Checkpoints:
         self._records = {step: record for step, record in self._records.items() if step in kept}
 
     def _refuse_to_fall_behind(self, step: int) -> None:
-        """Of two that train in one bucket, the slower one ends; their checkpoints are the same."""
+        """Of two that train in one bucket, the slower one ends when it sees the other's steps."""
         if jax.process_index() == 0:
-            newest = max(set(list_steps(self._folder)) - self._known, default=0)
-            if newest > step:
+            newest = max(set(list_steps(self._folder)) - self._known, default=-1)
+            if newest >= step:
                 raise UserError(
                     f"{self._folder}: somebody else has saved step {newest} while this process "
                     f"came to step {step}: two train in one run; this one ends"

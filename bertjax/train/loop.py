@@ -155,16 +155,19 @@ def _steps(
     key = everywhere(named_key(config.train.seed, "train"), program.mesh)
     sharding = batch_sharding(program.mesh)
     resets, shapes = _optimizer_resets(config), set()
+    figures: Figures = {}
     batch = put_batch(next(batches), sharding) if start < last else {}
     for step in range(start, last):
         if step in resets:
             state = reset_optimizer(state, program.optimizer, program.shardings)
-        started = time.perf_counter()
+        new = (shape := batch["pair_ids"].shape) not in shapes
+        shapes.add(shape)
+        if new:  # no step is under way while it compiles: all of that time is compiling's
+            jax.block_until_ready(figures)
+        called = time.perf_counter()
         with jax.transfer_guard("disallow"):
             state, figures = program.step(state, batch, key)
-        called = time.perf_counter() - started
-        compiling = 0.0 if (shape := batch["pair_ids"].shape) in shapes else called
-        shapes.add(shape)
+        compiling = time.perf_counter() - called if new else 0.0
         waited = 0.0
         if step + 1 < last:
             done = _time_when_ready(figures["loss"])
@@ -175,7 +178,10 @@ def _steps(
 
 
 def _time_when_ready(array: jax.Array) -> list[float]:
-    """A list that is empty until the array is computed, and then has the time."""
+    """A list that is empty until the array is computed, and then has the time.
+
+    The thread is no daemon: one that still waits for a device when Python ends aborts the process.
+    """
     found: list[float] = []
 
     def wait() -> None:
@@ -183,7 +189,7 @@ def _time_when_ready(array: jax.Array) -> list[float]:
             array.block_until_ready()
             found.append(time.perf_counter())
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait).start()
     return found
 
 

@@ -98,9 +98,11 @@ on_workers() {  # WORKER|all COMMAND
 }
 
 # shellcheck disable=SC2034  # STATE is what the others read
-read_state() {  # into STATE; MISSING where there is no such slice, UNKNOWN if gcloud cannot tell
+read_state() {  # [vm]: into STATE, of what create.sh made, or of the slice itself, whose place in
+    # the queue may stay ACTIVE when it is taken away; MISSING where there is none, UNKNOWN if gcloud
+    # cannot tell
     local command errors
-    if [[ -n $DIRECT ]]; then
+    if [[ -n $DIRECT || ${1:-} == vm ]]; then
         command=("${tpus[@]}" tpu-vm describe "$NAME" "${where[@]}" "--format=value(state)")
     else
         command=("${tpus[@]}" queued-resources describe "$NAME" "${where[@]}"

@@ -20,6 +20,7 @@ while [[ ${#rest[@]} -gt 0 ]]; do
     rest=("${rest[@]:1}")
 done
 [[ $worker =~ ^[0-9]+$ ]] || fail "--worker $worker: a number from 0"
+[[ -z $output || -z $follow ]] || fail "--output fetches what is there: leave --follow out"
 
 if [[ -n $output ]]; then
     # gcloud's own --output-directory writes into a folder named None in some releases (578)
@@ -31,10 +32,12 @@ if [[ -n $output ]]; then
         on_workers 0 "cat bertjax-run/log"
         exit 0
     fi
-    workers=$("${describe[@]}" | wc -l)
+    workers=$("${describe[@]}" | wc -l) missing=0
     for ((worker = 0; worker < workers; worker++)); do
-        on_workers "$worker" "cat bertjax-run/log" >"$output/$worker.log"
+        on_workers "$worker" "cat bertjax-run/log" >"$output/$worker.log" || missing=1
     done
+    [[ $workers -gt 0 ]] || missing=1
+    exit "$missing"
 else
     on_workers "$worker" "tail -n 100 ${follow:+$follow }bertjax-run/log"
 fi

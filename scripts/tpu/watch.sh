@@ -33,15 +33,18 @@ give_up() {
 no_answer() {  # from gcloud, or from a slice of which it says that it is there
     unanswered=$((unanswered + 1))
     [[ $unanswered -ge 30 ]] || return 0
-    # a place in the queue may stay ACTIVE when its slice is taken away
-    node=$("${tpus[@]}" tpu-vm describe "$NAME" "${where[@]}" "--format=value(state)") || node=UNKNOWN
-    if [[ $node == READY || $node == UNKNOWN ]]; then
-        echo "${0##*/}: no answer $unanswered times, state $node: look at it, and start this again" >&2
-        exit 1
-    fi
-    echo "$(date +%T) $NAME: $node; asking for another"
-    unanswered=0
-    "$here/delete.sh" || true
+    read_state vm
+    case $STATE in
+        MISSING | PREEMPTED | TERMINATED | STOPPED | FAILED)
+            echo "$(date +%T) $NAME: $STATE; asking for another"
+            unanswered=0
+            "$here/delete.sh" || true
+            ;;
+        *)
+            echo "${0##*/}: no answer $unanswered times, state ${STATE:-empty}: look at it, and start this again" >&2
+            exit 1
+            ;;
+    esac
 }
 
 look() {  # at a slice that is there
@@ -61,7 +64,7 @@ look() {  # at a slice that is there
     if [[ $status == *running ]]; then
         begun=1
         running=$((running + 1))
-        [[ $running -lt 60 ]] || crashes=0
+        [[ $running -lt 90 ]] || crashes=0  # an hour, and the half that may be a hang
     elif [[ -z $begun && $status != *stalled ]]; then
         status=absent  # how another command ended says nothing about this one
     fi
@@ -72,7 +75,7 @@ look() {  # at a slice that is there
             crashes=$((crashes + 1)) running=0
             [[ $crashes -lt 3 ]] || give_up
             [[ $status != *stalled ]] ||
-                on_workers all "bash bertjax/scripts/tpu/worker.sh kill" || true
+                on_workers all "bash bertjax/scripts/tpu/worker.sh end" || true
             begin || echo "$(date +%T) $NAME: not started; trying again"
             ;;
         *absent | *stopped) begin || echo "$(date +%T) $NAME: not started; trying again" ;;
@@ -84,6 +87,7 @@ while :; do
     case $STATE in
         ACTIVE | READY) look ;;
         MISSING)
+            unanswered=0
             crashes=0  # hosts that break as their slice is taken away tell nothing about a bug
             "$here/create.sh" || {
                 [[ $? -ne 2 ]] || exit 2
@@ -92,10 +96,11 @@ while :; do
             ;;
         FAILED | SUSPENDED | PREEMPTED | TERMINATED | STOPPED)
             echo "$(date +%T) $NAME: $STATE; asking for another"
+            unanswered=0
             "$here/delete.sh" || true
             ;;
         UNKNOWN) echo "$(date +%T) $NAME: gcloud cannot tell" && no_answer ;;
-        *) echo "$(date +%T) $NAME: $STATE" ;;
+        *) unanswered=0 && echo "$(date +%T) $NAME: $STATE" ;;
     esac
     [[ -z $DRY_RUN ]] || break
     sleep "${POLL_SECONDS:-60}"

@@ -4,9 +4,9 @@
 #   worker.sh install
 #   worker.sh start gs://DATA gs://RUN CONFIG [--section.field=value ...]
 #   worker.sh status    prints: absent, running, stalled (it runs, and has logged nothing for half an
-#                       hour), finished, stopped (SIGTERM), failed (status 2: the command is wrong)
-#                       or crashed
-#   worker.sh kill      ends a training that no longer answers
+#                       hour, as is usual on all but the first worker), finished, stopped (SIGTERM),
+#                       failed (status 2: the command is wrong) or crashed
+#   worker.sh end       kills a training that no longer answers
 #   worker.sh log [N]   prints the last N lines
 #
 # Keeps ~/bertjax-run: log, exit (the exit status), lock (held while it runs), process (its number)
@@ -28,7 +28,7 @@ install() {  # the images' Python is too old; uv brings the one that the TPU com
 }
 
 start() {
-    if [[ $(status) == running ]]; then
+    if [[ $(status) == @(running|stalled) ]]; then
         echo "$HOSTNAME: runs already"
         return
     fi
@@ -52,12 +52,13 @@ run() {  # detached, with the lock
             gcloud storage rsync --recursive "$data" "$copy" &&
             .venv/bin/bertjax pretrain "$@" --data "$copy" --run "$folder"
     } || code=$?
+    rm -f "$state/process"
     echo "$code" >"$state/exit"
 }
 
 status() {
     if [[ -f $state/lock ]] && ! flock --nonblock "$state/lock" true; then
-        if [[ -n $(find "$state/log" -mmin "+${STALLED_MINUTES:-30}") ]]; then
+        if [[ -n $(find "$state/log" -mmin +30) ]]; then
             echo stalled
         else
             echo running
@@ -74,8 +75,10 @@ status() {
     fi
 }
 
-kill() {  # its whole session, so that the lock is free
+end() {  # the training's whole session; what has ended by itself keeps its status
+    [[ $(status) == @(running|stalled) ]] || return 0
     pkill -KILL --session "$(<"$state/process")" || true
+    flock --timeout 10 "$state/lock" true
     echo 137 >"$state/exit"
 }
 
@@ -84,6 +87,6 @@ log() {
 }
 
 case ${1:-} in
-    install | start | run | status | kill | log) "$@" ;;
+    install | start | run | status | end | log) "$@" ;;
     *) echo "worker.sh: unknown command ${1:-}" >&2 && exit 2 ;;
 esac

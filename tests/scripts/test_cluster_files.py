@@ -77,3 +77,30 @@ def test_what_the_image_is_built_of_is_there():
     copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
     assert copied
     assert all((ROOT / name).exists() for name in copied)
+
+
+@pytest.mark.parametrize(
+    ("code", "after", "queued"),
+    [(0, 0, False), (2, -1, False), (143, 600, True), (134, -1, True), (134, 600, False)],
+)
+def test_a_slurm_job_goes_back_into_the_queue_unless_it_is_done_or_at_fault(
+    tmp_path, code, after, queued
+):
+    """At its end by the clock, and after a crash that comes later than `after` seconds."""
+    for name, text in {
+        "srun": f"exit {code}",
+        "scontrol": 'echo "$@"',
+        ".venv/bin/bertjax": "exit 1",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = {"BERTJAX": str(tmp_path), "SLURM_JOB_ID": "7", "CRASH_SECONDS": str(after)}
+    result = subprocess.run(
+        ["bash", str(ROOT / "scripts" / "slurm" / "pretrain.sbatch"), "configs/base.py"],
+        capture_output=True,
+        text=True,
+        env=os.environ | settings | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert (result.stdout == "requeue 7\n") == queued
+    assert (result.returncode == 0) == (queued or code == 0)

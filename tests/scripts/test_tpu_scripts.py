@@ -82,7 +82,7 @@ def cloud(tmp_path):
 
 
 def _verb(call):
-    for verb in ("install", "start", "status", "kill", "log"):
+    for verb in ("install", "start", "status", "end", "log"):
         if f"worker.sh {verb}" in call:
             return verb
     return next(
@@ -329,37 +329,54 @@ def test_watch_kills_a_training_that_logs_nothing_and_starts_it_again(cloud):
     )
     assert result.returncode == 0, result.stderr
     assert [call for call in calls if call != "describe"] == [
-        *("status", "status", "kill", "scp", "install", "start"),
+        *("status", "status", "end", "scp", "install", "start"),
         *("status", "status"),
     ]
 
 
-def test_watch_replaces_a_slice_that_is_gone_while_its_place_in_the_queue_is_active(cloud):
+@pytest.mark.parametrize("node", ["PREEMPTED", "ERROR: NOT_FOUND"])
+def test_watch_replaces_a_slice_that_is_gone_while_its_place_in_the_queue_is_active(cloud, node):
     result, calls = cloud(
         "watch.sh",
         "--topology=v5e:4x4",
         *TRAIN,
         states=("ACTIVE",),
         statuses=("running", *["ERROR: timed out"] * 30, "finished"),
-        node="PREEMPTED",
+        node=node,
     )
     assert result.returncode == 0, result.stderr
     assert calls.count("delete") == 1
 
 
 @pytest.mark.parametrize(
-    ("states", "statuses"),
-    [(("ACTIVE",), ("ERROR: timed out",)), (("ERROR: login required",), ())],
+    ("states", "statuses", "node"),
+    [
+        (("ACTIVE",), ("ERROR: timed out",), "READY"),
+        (("ACTIVE",), ("ERROR: timed out",), "REPAIRING"),
+        (("ERROR: login required",), (), "ERROR: login required"),
+    ],
 )
 def test_watch_changes_nothing_and_ends_where_nothing_answers_for_half_an_hour(
-    cloud, states, statuses
+    cloud, states, statuses, node
 ):
     result, calls = cloud(
-        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=states, statuses=statuses
+        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=states, statuses=statuses, node=node
     )
     assert result.returncode == 1
-    assert "no answer 30 times, state READY" in result.stderr
+    assert "no answer 30 times, state " in result.stderr
     assert not {"create", "delete", "start"} & set(calls)
+
+
+def test_watch_counts_looks_without_an_answer_in_a_row(cloud):
+    half = ("ERROR: timed out",) * 20
+    result, _ = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        *TRAIN,
+        states=("ACTIVE",),
+        statuses=("running", *half, "running", *half, "finished"),
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_watch_ends_where_no_slice_can_be_asked_for(cloud):

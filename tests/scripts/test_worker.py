@@ -77,11 +77,24 @@ def test_a_training_that_logs_nothing_is_stalled_and_can_be_killed(worker, tmp_p
     an_hour_ago = time.time() - 3600
     os.utime(tmp_path / "bertjax-run" / "log", (an_hour_ago, an_hour_ago))
     wait_for(worker, "stalled")
-    worker("kill")
-    wait_for(worker, "crashed")
+    assert "runs already" in worker(*start)
+    worker("end")
+    assert worker("status") == "crashed\n"
     assert "started" in worker(*start)
     wait_for(worker, "running")
-    worker("kill")
+    worker("end")
+
+
+@pytest.mark.process
+def test_a_training_that_has_ended_keeps_its_status(worker, tmp_path):
+    worker("end")
+    assert worker("status") == "absent\n"
+    worker("start", "gs://b/data", "gs://b/run", "configs/base.py")
+    wait_for(worker, "running")
+    (tmp_path / "go").write_text("0")
+    wait_for(worker, "finished")
+    worker("end")
+    assert worker("status") == "finished\n"
 
 
 @pytest.mark.process

@@ -7,6 +7,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 import bertjax
 from bertjax.config import (
@@ -20,7 +21,7 @@ from bertjax.config import (
 )
 from bertjax.errors import UserError
 from bertjax.files import held
-from bertjax.tasks.finetune import Pretrained, finetune
+from bertjax.tasks.finetune import Pretrained, _write_summary, finetune
 from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.initial import InitialWeights
 from bertjax.train.run_folder import open_run
@@ -89,6 +90,13 @@ def test_the_summary_has_the_figures_of_the_step_that_the_run_opens_at(finished)
     assert (summary["steps"], summary["best_step"]) == (24, report["best_step"])
     found = {name: summary[f"validation_{name}"] for name in report["figures"]}
     assert found == report["figures"]
+
+
+def test_the_best_step_s_figures_take_the_place_of_the_last_s(tmp_path):
+    last = {"steps": 24, "validation_accuracy": 0.5, "seconds": 3.0}
+    _write_summary(epath.Path(tmp_path), last, {"best_step": 12, "figures": {"accuracy": 0.75}})
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found == last | {"best_step": 12, "validation_accuracy": 0.75}
 
 
 def test_predictions_come_in_the_files_order_whether_it_has_labels_or_not(

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +13,7 @@ from bertjax.config import OptimizerConfig, Phase, TrainConfig
 from bertjax.errors import UserError
 from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.loop import fit
+from bertjax.train.report import Report
 from tests.train.toy import toy_config, toy_objective
 
 FIGURES = {
@@ -203,31 +206,39 @@ def test_ten_steps_in_a_row_without_finite_gradients_end_the_run(tmp_path):
 
 
 def test_data_that_comes_late_is_told_and_nothing_is_counted_twice(tmp_path):
-    objective, pause = toy_objective(), 0.05
+    objective, pause = toy_objective(), 0.5
 
     def batch(step):
         time.sleep(pause)
         return objective.batch(step)
 
-    train(tmp_path, toy_config(12, evaluate_every=5), dataclasses.replace(objective, batch=batch))
-    lines = read_lines(tmp_path)
-    for line in lines[:-1]:  # the last step waits for no other
+    train(tmp_path, toy_config(5, evaluate_every=3), dataclasses.replace(objective, batch=batch))
+    lines = read_lines(tmp_path)[:-1]  # the last step waits for no other
+    assert any(line["data_wait_share"] > 0 for line in lines)
+    for line in lines:
         tokens = np.count_nonzero(objective.batch(line["step"] - 1)["pair_ids"])
-        assert 0 < line["data_wait_share"] <= 1
+        assert line["data_wait_share"] <= 1
         assert line["tokens_per_second"] < tokens / pause
 
 
-def test_compiling_is_no_training(tmp_path):
-    objective, compiling = toy_objective(), 1.0
+def test_the_first_step_of_a_shape_alone_tells_how_long_it_compiled(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Report, "step", lambda *given: told.append(given[-1]))
+    large, small = toy_objective(16), toy_objective(8)
+    objective = dataclasses.replace(
+        large, batch=lambda step: (large if step < 3 else small).batch(step)
+    )
+    train(tmp_path, toy_config(6, batch_size=8), objective)
+    assert [seconds > 0 for seconds in told] == [True, False, False, True, False, False]
 
-    def loss(params, batch, key):
-        time.sleep(compiling)  # traced once or twice, before anything runs
-        return objective.loss(params, batch, key)
 
-    train(tmp_path, toy_config(3), dataclasses.replace(objective, loss=loss))
-    first = read_lines(tmp_path)[0]
-    tokens = np.count_nonzero(objective.batch(0)["pair_ids"])
-    assert first["tokens_per_second"] > tokens / compiling
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_run_that_is_given_up_while_a_step_is_under_way_ends_with_its_line(tmp_path):
+    command = [sys.executable, "-m", "tests.train.hopeless_run", str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert "10 steps in a row" in found.stderr.splitlines()[-1]
+    assert found.returncode == 2
 
 
 @pytest.mark.slow

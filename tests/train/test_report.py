@@ -1,5 +1,7 @@
 """What is told beside the progress bar of a training run."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,6 +31,21 @@ def test_what_no_example_had_a_label_for_is_left_out(tmp_path, capsys):
 @pytest.mark.parametrize("loss", [np.nan, np.inf])
 def test_a_loss_that_is_no_number_is_told(tmp_path, capsys, loss):
     assert f"loss {loss}" in told(tmp_path, capsys, {"loss": loss})
+
+
+def test_compiling_is_not_counted_as_training(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    counted = {"loss": 1.0, "tokens": 8, "positions": 8, "skipped_steps": 0, "skipped_in_a_row": 0}
+    figures = {name: jnp.asarray(value) for name, value in counted.items()}
+    config = Config(train=TrainConfig(steps=9, log_every=1))
+    with Report(epath.Path(tmp_path), config, 0, {}) as report:
+        now[0] += 10
+        report.step(1, figures, 1.0, 0.0, compiling=6.0)
+        with report.pause():
+            pass
+    (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert line["tokens_per_second"] == 2
 
 
 def test_a_resumed_run_counts_on(tmp_path):

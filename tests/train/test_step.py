@@ -99,7 +99,6 @@ def test_devices_sum_their_gradients_in_the_dtype_that_is_asked_for(dtype):
     assert np.isfinite(losses(run_steps(objective, toy_config(gradient_dtype=dtype), 1)[1])).all()
 
 
-@pytest.mark.slow
 def test_what_would_abort_the_cpu_compiler_is_refused():
     config = dataclasses.replace(
         toy_config(gradient_dtype="bfloat16"), mesh=MeshConfig(data=2, tensor=2)
@@ -108,6 +107,7 @@ def test_what_would_abort_the_cpu_compiler_is_refused():
         make_program(toy_objective(), config, jax.devices()[:4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [2, 4])
 def test_accumulating_equals_one_batch_as_large(accumulation):
     """Rows have 1 to 8 real positions, so the parts' counts differ."""
