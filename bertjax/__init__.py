@@ -1,9 +1,12 @@
 """bertjax: pretrain BERT in JAX.
 
 `bertjax.load(CHECKPOINT)` opens a checkpoint of any format as a `bertjax.Bert` (bertjax/api.py).
+What cannot be done with what was given is a `bertjax.UserError`, whose message is one line.
 """
 
 from typing import Any
+
+from bertjax.errors import UserError as UserError
 
 __version__ = "0.1.0"
 

@@ -50,6 +50,31 @@ def test_the_columns_and_labels_are_those_of_the_data_set(file):
             assert (targets.min(), targets.max()) == (0, 5)
 
 
+GLUE = {
+    "mnli": (
+        "index promptID pairID genre sentence1_binary_parse sentence2_binary_parse "
+        "sentence1_parse sentence2_parse sentence1 sentence2 label1 gold_label",
+        ("neutral", "entailment", "contradiction"),
+        [1, 0, 2],
+    ),
+    "qnli": ("index question sentence label", ("not_entailment", "entailment"), [1, 0]),
+    "qqp": ("id qid1 qid2 question1 question2 is_duplicate", ("1", "0"), [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", GLUE)
+def test_the_files_of_glue_are_read_by_their_own_columns(name, tmp_path):
+    columns, labels, targets = GLUE[name]
+    header = columns.split(" ")
+    rows = [[*(f'a "{column} text' for column in header[:-1]), label] for label in labels]
+    file = tmp_path / "train.tsv"
+    file.write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
+    task = load_config(name).task
+    assert isinstance(task, Classification)
+    found = classification_task(task, TextInputs(TOKENIZER, 64, 2), None)
+    assert [record.target for record in found.read(file, True, Notes())] == targets
+
+
 @pytest.mark.parametrize("path", ["auto", "plain"])
 def test_by_which_kernels_is_said_by_the_config_and_not_by_the_checkpoint(path):
     config = load_config("sst2", (f"--model.attention={path}", f"--model.epilogues={path}"))
