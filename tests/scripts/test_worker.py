@@ -39,7 +39,8 @@ def worker(tmp_path):
             timeout=30,
         ).stdout
 
-    return call
+    yield call
+    call("end")  # what a test that failed has left running
 
 
 def wait_for(worker, status):
@@ -84,7 +85,6 @@ def test_a_training_that_logs_nothing_is_stalled_and_can_be_killed(worker, tmp_p
     assert worker("status") == "crashed\n"
     assert "started" in worker(*start)
     wait_for(worker, "running")
-    worker("end")
 
 
 @pytest.mark.process
