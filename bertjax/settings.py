@@ -60,7 +60,7 @@ class OptimizerConfig:
     warmup_steps: int = 10_000
     warmup_share: float | None = None  # instead of warmup_steps: of all steps
     schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"  # over all phases
-    decay_share: float = 0.1  # wsd only: share of the steps that decays to 0, after the warmup
+    decay_share: float = 0.1  # wsd only: of all steps, decaying to 0 (after the warmup)
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     beta1: float = 0.9

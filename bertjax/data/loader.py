@@ -112,6 +112,8 @@ class Batches(Sequence[Batch]):
         """From the middle of the windows on the next ones are drawn, beside the training.
 
         All lanes come to the end of a window at the same step, and a host may have many of them.
+        The thread is no daemon, which aborts Python where it ends in the middle of a read: a read
+        that never returns keeps the process.
         """
         half = self.rows_per_window * self._lanes // (2 * self._batch_size)
         if half == 0 or self._drawing.is_alive():

@@ -34,7 +34,12 @@ if [[ -n $output ]]; then
     fi
     workers=$("${describe[@]}" | wc -l) missing=0
     for ((worker = 0; worker < workers; worker++)); do
-        on_workers "$worker" "cat bertjax-run/log" >"$output/$worker.log" || missing=1
+        if on_workers "$worker" "cat bertjax-run/log" >"$output/$worker.part"; then
+            mv "$output/$worker.part" "$output/$worker.log"
+        else
+            echo "${0##*/}: worker $worker has not answered" >&2
+            missing=1
+        fi
     done
     [[ $workers -gt 0 ]] || missing=1
     exit "$missing"

@@ -2,8 +2,8 @@
 # Pretrains to the end on slices that may be taken away: asks for one, installs, starts, looks every
 # minute, and does it all again after a preemption. bertjax resumes from RUN's last checkpoint. A
 # training that logs nothing for half an hour is killed and counts as a crash. What bertjax says is
-# wrong with the command ends this, as do a third crash without an hour of training between, and half
-# an hour in which gcloud, or ssh to a slice that is ready, does not answer.
+# wrong with the command ends this, as do a third crash without an hour and a half of training
+# between, and half an hour in which gcloud, or ssh to a slice that is ready, does not answer.
 #
 #   scripts/tpu/watch.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 --spot \
 #       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base_two_phase.py [--train.seed=1 ...]
@@ -18,7 +18,7 @@ command=(${rest[@]+"${rest[@]}"})
 DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
 
 crashes=0 begun=""
-running=0 unanswered=0  # looks in a row, one a minute
+running=0 unanswered=0  # looks, one a minute, since the last crash, and in a row
 
 begin() {
     "$here/install.sh" && "$here/pretrain.sh" "${command[@]}" && begun=1
@@ -30,10 +30,10 @@ give_up() {
     exit 1
 }
 
-no_answer() {  # from gcloud, or from a slice of which it says that it is there
+no_answer() {  # gcloud|slice
     unanswered=$((unanswered + 1))
     [[ $unanswered -ge 30 ]] || return 0
-    read_state vm
+    [[ $1 != slice ]] || read_state vm
     case $STATE in
         MISSING | PREEMPTED | TERMINATED | STOPPED | FAILED)
             echo "$(date +%T) $NAME: $STATE; asking for another"
@@ -57,7 +57,7 @@ look() {  # at a slice that is there
     status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status || echo absent") || status=unreachable
     echo "$(date +%T) $NAME: $status"
     if [[ $status == unreachable ]]; then
-        no_answer
+        no_answer slice
         return
     fi
     unanswered=0
@@ -88,7 +88,7 @@ while :; do
         ACTIVE | READY) look ;;
         MISSING)
             unanswered=0
-            crashes=0  # hosts that break as their slice is taken away tell nothing about a bug
+            crashes=0 running=0  # hosts that break as their slice is taken away tell nothing about a bug
             "$here/create.sh" || {
                 [[ $? -ne 2 ]] || exit 2
                 echo "$(date +%T) $NAME: not created; trying again"
@@ -99,7 +99,7 @@ while :; do
             unanswered=0
             "$here/delete.sh" || true
             ;;
-        UNKNOWN) echo "$(date +%T) $NAME: gcloud cannot tell" && no_answer ;;
+        UNKNOWN) echo "$(date +%T) $NAME: gcloud cannot tell" && no_answer gcloud ;;
         *) unanswered=0 && echo "$(date +%T) $NAME: $STATE" ;;
     esac
     [[ -z $DRY_RUN ]] || break

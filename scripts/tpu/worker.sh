@@ -42,8 +42,8 @@ run() {  # detached, with the lock
     export TPU_LOG_DIR=disabled  # libtpu's own logs have filled workers' disks
     exec 9>"$state/lock"
     flock --timeout 5 9 || return 0  # `status` holds it for a moment too
-    rm -f "$state/exit"
     echo $$ >"$state/process"
+    rm -f "$state/exit"
     [[ -d $copy ]] || rm -rf "$state/data"
     echo "== $(date --iso-8601=seconds) bertjax pretrain $* --run $folder"
     cd "$root"
@@ -52,8 +52,8 @@ run() {  # detached, with the lock
             gcloud storage rsync --recursive "$data" "$copy" &&
             .venv/bin/bertjax pretrain "$@" --data "$copy" --run "$folder"
     } || code=$?
-    rm -f "$state/process"
     echo "$code" >"$state/exit"
+    rm -f "$state/process"
 }
 
 status() {
@@ -77,9 +77,14 @@ status() {
 
 end() {  # the training's whole session; what has ended by itself keeps its status
     [[ $(status) == @(running|stalled) ]] || return 0
-    pkill -KILL --session "$(<"$state/process")" || true
+    for _ in {1..50}; do  # it may be about to begin, or to end by itself
+        [[ ! -s $state/process ]] || break
+        sleep 0.1
+    done
+    [[ ! -s $state/process ]] || pkill -KILL --session "$(<"$state/process")" || true
     flock --timeout 10 "$state/lock" true
-    echo 137 >"$state/exit"
+    rm -f "$state/process"
+    [[ -f $state/exit ]] || echo 137 >"$state/exit"
 }
 
 log() {

@@ -25,6 +25,7 @@ echo "$*" >>calls
 case "$*" in
     *"worker.sh status"*) answers=status ;;
     *networkEndpoints*) printf '10.0.0.%s\\n' 1 2 && exit 0 ;;
+    *worker=$SILENT*"cat bertjax-run/log"*) exit 255 ;;
     *"cat bertjax-run/log"*) echo "a log" && exit 0 ;;
     *"tpu-vm describe"*) answers=node ;;
     *" describe "*) answers=state ;;
@@ -63,7 +64,7 @@ def cloud(tmp_path):
     program.write_text(GCLOUD)
     program.chmod(0o755)
 
-    def run_in_cloud(script, *arguments, states=(), statuses=(), node="READY"):
+    def run_in_cloud(script, *arguments, states=(), statuses=(), node="READY", silent="none"):
         (tmp_path / "calls").write_text("")
         (tmp_path / "state").write_text("\n".join(states))
         (tmp_path / "status").write_text("\n".join(statuses))
@@ -75,6 +76,7 @@ def cloud(tmp_path):
             path=f"{tmp_path}:",
             GCLOUD_FOLDER=str(tmp_path),
             POLL_SECONDS="0",
+            SILENT=silent,
         )
         return result, [_verb(call) for call in (tmp_path / "calls").read_text().splitlines()]
 
@@ -180,6 +182,10 @@ def test_the_log_of_every_worker_is_fetched_into_a_file_of_its_own(cloud, tmp_pa
         "0.log": "a log\n",
         "1.log": "a log\n",
     }
+    result, _ = cloud("logs.sh", "--output", str(tmp_path / "logs"), silent="0")
+    assert result.returncode == 1
+    assert "worker 0 has not answered" in result.stderr
+    assert (tmp_path / "logs" / "0.log").read_text() == "a log\n"  # of the time before
 
 
 @pytest.mark.parametrize(
@@ -219,6 +225,7 @@ def test_watch_prints_one_round_of_everything():
         ("watch.sh", ("--topology=v5e:4x4", *TRAIN[:3]), "name a config"),
         ("logs.sh", ("--worker", "all"), "--worker all: a number"),
         ("logs.sh", ("--tail",), "unknown argument --tail"),
+        ("logs.sh", ("--output", "logs", "--follow"), "leave --follow out"),
         ("delete.sh", ("slice-2",), "unknown argument slice-2"),
     ],
 )
@@ -354,6 +361,7 @@ def test_watch_replaces_a_slice_that_is_gone_while_its_place_in_the_queue_is_act
         (("ACTIVE",), ("ERROR: timed out",), "READY"),
         (("ACTIVE",), ("ERROR: timed out",), "REPAIRING"),
         (("ERROR: login required",), (), "ERROR: login required"),
+        (("ERROR: timed out",), (), "ERROR: NOT_FOUND"),  # it may wait in the queue
     ],
 )
 def test_watch_changes_nothing_and_ends_where_nothing_answers_for_half_an_hour(
@@ -365,6 +373,19 @@ def test_watch_changes_nothing_and_ends_where_nothing_answers_for_half_an_hour(
     assert result.returncode == 1
     assert "no answer 30 times, state " in result.stderr
     assert not {"create", "delete", "start"} & set(calls)
+
+
+@pytest.mark.parametrize(("looks", "ends"), [(80, 1), (95, 0)])
+def test_watch_forgives_crashes_after_an_hour_and_a_half_of_training(cloud, looks, ends):
+    between = [*["running"] * looks, "crashed"]
+    result, _ = cloud(
+        "watch.sh",
+        "--topology=v5e:4x4",
+        *TRAIN,
+        states=("ACTIVE",),
+        statuses=(*between * 3, "finished"),
+    )
+    assert result.returncode == ends
 
 
 def test_watch_counts_looks_without_an_answer_in_a_row(cloud):

@@ -75,7 +75,9 @@ def test_a_training_that_logs_nothing_is_stalled_and_can_be_killed(worker, tmp_p
     start = ("start", "gs://b/data", "gs://b/run", "configs/base.py")
     worker(*start)
     wait_for(worker, "running")
-    while not worker("log", "1").startswith("pretrain "):  # the last that it logs
+    for _ in range(200):
+        if worker("log", "1").startswith("pretrain "):  # the last that it logs
+            break
         time.sleep(0.05)
     an_hour_ago = time.time() - 3600
     os.utime(tmp_path / "bertjax-run" / "log", (an_hour_ago, an_hour_ago))
