@@ -1,95 +1,14 @@
 """scripts/tpu: the commands that they print, and what they do where a slice comes and goes.
 
 No cloud is here. Most tests read what --dry-run prints; the others have a `gcloud` on their path
-that writes down what it was asked and answers from a list.
+that writes down what it was asked and answers from a list. watch.sh: test_tpu_watch.py.
 """
 
-import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "tpu"
-WHERE = ("--project", "p", "--zone=us-central1-a", "--name", "slice-1")
-TRAIN = ("--data", "gs://b/data/en", "--run=gs://b/runs/base", "configs/base.py")
-SETTINGS = (
-    *("PROJECT", "ZONE", "NAME", "TOPOLOGY", "SPOT", "DIRECT", "DRY_RUN", "SERVICE_ACCOUNT"),
-    *("CREATE_OPTIONS", "SSH_OPTIONS", "TRACK"),
-)
-SSH = "gcloud compute tpus tpu-vm ssh slice-1 --project=p --zone=us-central1-a"
-GCLOUD = """\
-#!/usr/bin/env bash
-cd "$GCLOUD_FOLDER"
-echo "$*" >>calls
-case "$*" in
-    *"worker.sh status"*) answers=status ;;
-    *networkEndpoints*) printf '10.0.0.%s\\n' 1 2 && exit 0 ;;
-    *worker=$SILENT*"cat bertjax-run/log"*) exit 255 ;;
-    *"cat bertjax-run/log"*) echo "a log" && exit 0 ;;
-    *"tpu-vm describe"*) answers=node ;;
-    *" describe "*) answers=state ;;
-    *) exit 0 ;;
-esac
-mapfile -t lines <$answers
-[[ ${#lines[@]} -eq 1 ]] || printf '%s\\n' "${lines[@]:1}" >$answers
-[[ ${lines[0]} != ERROR* ]] || { echo "${lines[0]}" >&2; exit 1; }
-echo "${lines[0]}"
-"""
-
-
-def run(script, *arguments, path="", **variables):
-    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    environment["PATH"] = f"{path}{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", str(SCRIPTS / script), *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, **variables},
-        timeout=300,  # of a busy machine
-    )
-
-
-def printed(script, *arguments, **variables):
-    """What a dry run prints, one command a line."""
-    result = run(script, "--dry-run", *WHERE, *arguments, **variables)
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout.splitlines()
-
-
-@pytest.fixture
-def cloud(tmp_path):
-    """Runs a script where `gcloud` answers; returns its result and what gcloud was asked."""
-    program = tmp_path / "gcloud"
-    program.write_text(GCLOUD)
-    program.chmod(0o755)
-
-    def run_in_cloud(script, *arguments, states=(), statuses=(), node="READY", silent="none"):
-        (tmp_path / "calls").write_text("")
-        (tmp_path / "state").write_text("\n".join(states))
-        (tmp_path / "status").write_text("\n".join(statuses))
-        (tmp_path / "node").write_text(node)
-        result = run(
-            script,
-            *WHERE,
-            *arguments,
-            path=f"{tmp_path}:",
-            GCLOUD_FOLDER=str(tmp_path),
-            POLL_SECONDS="0",
-            SILENT=silent,
-        )
-        return result, [_verb(call) for call in (tmp_path / "calls").read_text().splitlines()]
-
-    return run_in_cloud
-
-
-def _verb(call):
-    for verb in ("install", "start", "status", "end", "log"):
-        if f"worker.sh {verb}" in call:
-            return verb
-    return next(
-        word for word in ("describe", "create", "delete", "scp", "ssh") if word in call.split()
-    )
+from tests.scripts.fake_gcloud import SSH, TRAIN, WHERE, printed, run
 
 
 @pytest.mark.parametrize(
@@ -198,13 +117,6 @@ def test_delete_removes_what_create_made(direct, command):
     assert ("--force" in delete) == (not direct)
 
 
-def test_watch_prints_one_round_of_everything():
-    commands = "\n".join(printed("watch.sh", "--topology=v5e:4x4", "--spot", *TRAIN))
-    order = ["describe", " create ", "status", "scp", "worker.sh\\ install", "worker.sh\\ start"]
-    places = [commands.index(part) for part in [*order, " delete "]]
-    assert places == sorted(places)
-
-
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
@@ -263,144 +175,4 @@ def test_create_asks_for_nothing_where_gcloud_cannot_tell(cloud):
     result, calls = cloud("create.sh", "--topology=v5e:4x4", states=("ERROR: login required",))
     assert result.returncode == 1
     assert "login required" in result.stderr
-    assert calls == ["describe"]
-
-
-def test_watch_begins_again_after_a_preemption_and_ends_with_the_training(cloud):
-    result, calls = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        "--spot",
-        *TRAIN,
-        states=("ACTIVE", "ACTIVE", "SUSPENDED", "ERROR: NOT_FOUND", *["ACTIVE"] * 20),
-        statuses=("absent", "running", "absent", "running", "stopped", "finished"),
-    )
-    assert result.returncode == 0, result.stderr
-    begin = ["status", "scp", "install", "start"]
-    assert [call for call in calls if call != "describe"] == [
-        *begin,
-        "status",
-        "delete",
-        *begin[:1],
-        "scp",
-        "install",
-        "start",
-        "status",
-        *begin,
-        "status",
-    ]
-
-
-@pytest.mark.parametrize(("status", "starts"), [("failed", 1), ("crashed", 3)])
-def test_watch_ends_with_the_log_of_a_training_that_fails(cloud, status, starts):
-    result, calls = cloud(
-        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=("ACTIVE",), statuses=(status,)
-    )
-    assert result.returncode == 1
-    assert calls.count("start") == starts
-    assert calls[-2:] == ["status", "log"]
-    assert "training failed" in result.stderr
-
-
-@pytest.mark.parametrize("before", ["finished", "failed", "crashed"])
-def test_watch_starts_its_command_however_the_one_before_it_ended(cloud, before):
-    result, calls = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        *TRAIN,
-        states=("ACTIVE",),
-        statuses=(before, "running", "finished"),
-    )
-    assert result.returncode == 0, result.stderr
-    assert calls.count("start") == 1
-
-
-def test_watch_counts_crashes_of_a_slice_that_is_there_alone(cloud):
-    result, _ = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        *TRAIN,
-        states=("ACTIVE", "ACTIVE", "SUSPENDED", "ERROR: NOT_FOUND", *["ACTIVE"] * 20),
-        statuses=("crashed",) * 4 + ("finished",),
-    )
-    assert result.returncode == 0, result.stderr
-
-
-def test_watch_kills_a_training_that_logs_nothing_and_starts_it_again(cloud):
-    result, calls = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        *TRAIN,
-        states=("ACTIVE",),
-        statuses=("running", "stalled", "running", "finished"),
-    )
-    assert result.returncode == 0, result.stderr
-    assert [call for call in calls if call != "describe"] == [
-        *("status", "status", "end", "scp", "install", "start"),
-        *("status", "status"),
-    ]
-
-
-@pytest.mark.parametrize("node", ["PREEMPTED", "ERROR: NOT_FOUND"])
-def test_watch_replaces_a_slice_that_is_gone_while_its_place_in_the_queue_is_active(cloud, node):
-    result, calls = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        *TRAIN,
-        states=("ACTIVE",),
-        statuses=("running", *["ERROR: timed out"] * 30, "finished"),
-        node=node,
-    )
-    assert result.returncode == 0, result.stderr
-    assert calls.count("delete") == 1
-
-
-@pytest.mark.parametrize(
-    ("states", "statuses", "node"),
-    [
-        (("ACTIVE",), ("ERROR: timed out",), "READY"),
-        (("ACTIVE",), ("ERROR: timed out",), "REPAIRING"),
-        (("ERROR: login required",), (), "ERROR: login required"),
-        (("ERROR: timed out",), (), "ERROR: NOT_FOUND"),  # it may wait in the queue
-    ],
-)
-def test_watch_changes_nothing_and_ends_where_nothing_answers_for_half_an_hour(
-    cloud, states, statuses, node
-):
-    result, calls = cloud(
-        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=states, statuses=statuses, node=node
-    )
-    assert result.returncode == 1
-    assert "no answer 30 times, state " in result.stderr
-    assert not {"create", "delete", "start"} & set(calls)
-
-
-@pytest.mark.parametrize(("looks", "ends"), [(80, 1), (95, 0)])
-def test_watch_forgives_crashes_after_an_hour_and_a_half_of_training(cloud, looks, ends):
-    between = [*["running"] * looks, "crashed"]
-    result, _ = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        *TRAIN,
-        states=("ACTIVE",),
-        statuses=(*between * 3, "finished"),
-    )
-    assert result.returncode == ends
-
-
-def test_watch_counts_looks_without_an_answer_in_a_row(cloud):
-    half = ("ERROR: timed out",) * 20
-    result, _ = cloud(
-        "watch.sh",
-        "--topology=v5e:4x4",
-        *TRAIN,
-        states=("ACTIVE",),
-        statuses=("running", *half, "running", *half, "finished"),
-    )
-    assert result.returncode == 0, result.stderr
-
-
-def test_watch_ends_where_no_slice_can_be_asked_for(cloud):
-    result, calls = cloud("watch.sh", "--topology=v5e:4x4x4", *TRAIN, states=("ERROR: NOT_FOUND",))
-    assert result.returncode == 2
     assert calls == ["describe"]
