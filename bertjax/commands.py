@@ -193,7 +193,7 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.train.mesh import validate_mesh
     from bertjax.train.plan_text import plan_text
 
-    validate_mesh(config, len(where.devices))
+    validate_mesh(config, len(where.devices), where.platform)
     _tell(*remarks, f"compiling for {where.name}; large models take minutes")
     config = with_vocabulary(config)
     figures |= plan_on(config, where)

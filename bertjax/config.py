@@ -197,7 +197,9 @@ def _users_code(file: Path, origin: str | None) -> Iterator[None]:
 def _find_config(path: Path) -> Path:
     configs = Path(__file__).resolve().parent.parent / "configs"
     tasks = configs / "finetune"
-    ours = [configs.parent / path, configs / path, configs / f"{path}.py", tasks / f"{path}.py"]
+    ours = [configs / path, configs / f"{path}.py", tasks / f"{path}.py"]
+    if path.parts[:1] == (configs.name,):
+        ours.append(configs.parent / path)
     for candidate in (path, *ours):
         if candidate.is_file():
             return candidate

@@ -215,7 +215,13 @@ def test_a_config_that_is_not_there_is_refused_with_the_nearest_name():
 @pytest.mark.parametrize("name", ["base", "configs/base.py", "finetune/mnli.py", "mnli"])
 def test_our_configs_are_found_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert (load_config(name).task is None) == (name.find("mnli") < 0)
+    assert (load_config(name).task is None) == ("mnli" not in name)
+
+
+def test_no_other_file_of_ours_is_taken_for_a_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no config file scripts/tasks\.py"):
+        load_config("scripts/tasks.py")
 
 
 @pytest.fixture

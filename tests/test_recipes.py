@@ -72,7 +72,7 @@ def test_a_recipe_tells_its_source_its_slice_and_what_differs(name):
 def test_the_batches_of_a_recipe_divide_over_its_slice(name):
     config = load_config(name)
     validate(config)
-    validate_mesh(config, RECIPES[name].devices)
+    validate_mesh(config, RECIPES[name].devices, "tpu")
 
 
 def test_nine_tenths_of_the_two_phases_are_short():

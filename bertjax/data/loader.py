@@ -73,7 +73,7 @@ class Batches(Sequence[Batch]):
         self._slots = np.arange(batch_size) if slots is None else slots
         self.length = data.length
         self.rows = len(self._slots)
-        self._pairs = max_pairs(data.length, data.packing)
+        self._pairs_per_row = max_pairs(data.length, data.packing)
         self._documents, self._special_ids, self._data = documents, special_ids, data
         self._batch_size, self._seed = batch_size, seed
         self._lanes = _count_lanes(batch_size)
@@ -92,8 +92,8 @@ class Batches(Sequence[Batch]):
         if not 0 <= step < _STEPS:
             raise IndexError(f"step {step}")
         windows, rows = self._locate(step)
-        empty = empty_batch(self.rows, self.length, self._pairs, self._special_ids)
-        batch = _assemble(empty, windows, rows, self.window, self._special_ids)
+        empty = empty_batch(self.rows, self.length, self._pairs_per_row, self._special_ids)
+        batch = _fill(empty, windows, rows, self.window, self._special_ids)
         self._draw_ahead(step)
         return batch
 
@@ -178,7 +178,7 @@ class ValidationBatches(Sequence[Batch]):
         self._slots = np.arange(batch_size) if slots is None else slots
         self.length = data.length
         self.rows = len(self._slots)
-        self._pairs = max_pairs(data.length, data.packing)
+        self._pairs_per_row = max_pairs(data.length, data.packing)
         self._special_ids, self._batch_size = special_ids, batch_size
         count = count_windows(documents.token_counts, data.pairs)
         stream = epoch_stream(documents.token_counts, count, _VALIDATION_SEED, 0)
@@ -203,8 +203,8 @@ class ValidationBatches(Sequence[Batch]):
         windows = np.searchsorted(self._ends, numbers, side="right")
         rows = numbers - np.concatenate([[0], self._ends])[windows]
         windows[numbers >= self._count] = -1
-        empty = empty_batch(self.rows, self.length, self._pairs, self._special_ids)
-        return _assemble(empty, windows, rows, self._windows.__getitem__, self._special_ids)
+        empty = empty_batch(self.rows, self.length, self._pairs_per_row, self._special_ids)
+        return _fill(empty, windows, rows, self._windows.__getitem__, self._special_ids)
 
 
 def prefetch(
@@ -218,14 +218,14 @@ def prefetch(
     return iter(grain.MapDataset.source(batches)[start:stop].to_iter_dataset(options))
 
 
-def _assemble(
+def _fill(
     batch: Batch,
     windows: np.ndarray,
     rows: np.ndarray,
     window: Callable[[int], Window],
     special_ids: SpecialIds,
 ) -> Batch:
-    """An empty batch with these rows of these windows; window -1 leaves a row empty."""
+    """Writes these rows of these windows into an empty batch, which comes back; -1: no window."""
     changes = (np.flatnonzero(np.diff(windows)) + 1).tolist()
     for start, stop in zip([0, *changes], [*changes, len(rows)], strict=True):
         if windows[start] >= 0:

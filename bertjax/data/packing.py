@@ -4,7 +4,7 @@ import numpy as np
 
 
 def max_pairs(length: int, packing: bool) -> int:
-    """The most pairs that a row of `length` positions holds; a static shape."""
+    """The most pairs that a row of `length` positions holds, 1 without packing; a static shape."""
     return max(length // 16, 1) if packing else 1
 
 

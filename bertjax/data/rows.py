@@ -21,18 +21,18 @@ class SpecialIds(Protocol):
     def separator_id(self) -> int: ...
 
 
-def empty_batch(rows: int, length: int, pairs: int, special_ids: SpecialIds) -> Batch:
-    """Rows of padding alone, int32; `pairs`: the most of a row.
+def empty_batch(rows: int, length: int, pairs_per_row: int, special_ids: SpecialIds) -> Batch:
+    """Rows of padding alone, int32.
 
     Returns:
         `token_ids`, `segment_ids` (0 = A, 1 = B) and `pair_ids` (1, 2, ...; 0 = padding), each
-        [rows, length], and `next_sentence_labels` [rows, pairs] (-1 = absent).
+        [rows, length], and `next_sentence_labels` [rows, pairs_per_row] (-1 = absent).
     """
     return {
         "token_ids": np.full((rows, length), special_ids.pad_id, np.int32),
         "segment_ids": np.zeros((rows, length), np.int32),
         "pair_ids": np.zeros((rows, length), np.int32),
-        "next_sentence_labels": np.full((rows, pairs), -1, np.int32),
+        "next_sentence_labels": np.full((rows, pairs_per_row), -1, np.int32),
     }
 
 

@@ -104,7 +104,7 @@ def finetune(
     config = with_model(config, pretrained.weights.config)
     planned = with_planned_steps(config, 1)
     validate(planned)  # before anything is read
-    validate_mesh(planned, make_mesh(planned.mesh).size)
+    validate_mesh(planned, make_mesh(planned.mesh).size, jax.default_backend())
     task = labelled_task(config, pretrained.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]

@@ -95,8 +95,8 @@ def describe(manifest: dict[str, Any]) -> str:
         ]
         if source["tokens"] > _LONG * source["documents"]:
             lines.append(
-                f"  {source['tokens'] // source['documents']:,} tokens a document: if these are "
-                "many, put a blank line between them (a file without one is one document)"
+                f"  {source['tokens'] // source['documents']:,} tokens a document: should these be "
+                "several? (in plain text a blank line ends one)"
             )
     lines.append(
         f"dropped: {dropped['duplicate_documents']:,} duplicate documents, "

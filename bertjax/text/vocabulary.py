@@ -5,13 +5,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bertjax.errors import UserError
 from bertjax.files import write_whole
-
-if TYPE_CHECKING:
-    pass
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_START = "\u2581"  # what SentencePiece writes for a space

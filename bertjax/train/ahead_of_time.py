@@ -22,7 +22,6 @@ from bertjax.train.hardware import peak_flops
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, replicated
 from bertjax.train.objective import mlm_nsp_objective
-from bertjax.train.plan import plan
 from bertjax.train.program import Program, make_program
 from bertjax.train.slices import Slice
 
@@ -49,24 +48,23 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
 
     Args:
         config: for pretraining, its `model.vocab_size` set.
-        where: from `find_slice`; `mesh.validate_mesh` takes its devices.
+        where: from `find_slice`; the caller has asked `mesh.validate_mesh` about it.
 
     Returns:
         `topology`, `chips`, `devices`, `mesh`, `length`, `rows_per_chip`, `memory_per_chip`
         (bytes), the same by kind in `memory`, `chip_memory`, `fits`, `collectives` (see
         `compiled_report.Collective`; `bytes` that a device sends in a step), `estimated_seconds`
         (of the computation, see `Listing.cycles`; None where the compiler estimates none),
-        `not_estimated`, `hours_at_peak` (of the whole run, all its phases, were its own arithmetic
-        done at the chips' peak; None where that is not known), `warnings` and `compile_seconds`.
+        `not_estimated`, `peak_flops` (per second, of all devices; None where it is not known),
+        `warnings` and `compile_seconds`.
 
     Raises:
         UserError: config and slice do not fit together.
     """
-    peak = peak_flops(where.devices[0].device_kind)
-    whole = plan(config)["total_model_flops"]
     config = with_phase(config, largest_phase(config))
     compiled = compile_step(config, where)
     devices, listing = len(where.devices), compiled.listing
+    peak = peak_flops(where.devices[0].device_kind)
     cores = devices // where.chips  # devices of a chip
     seconds = listing.cycles() / where.clock if listing.instructions and where.clock else None
     return {
@@ -82,7 +80,7 @@ def plan_on(config: Config, where: Slice) -> dict[str, Any]:
         "fits": compiled.fits,
         "estimated_seconds": seconds,
         "not_estimated": listing.not_estimated(),
-        "hours_at_peak": whole / (peak * devices) / 3600 if peak else None,
+        "peak_flops": peak and peak * devices,
         "collectives": [dataclasses.asdict(group) for group in listing.collectives()],
         "warnings": find_warnings(config, compiled.program, listing),
         "compile_seconds": round(compiled.seconds, 1),

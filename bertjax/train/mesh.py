@@ -78,14 +78,26 @@ def _along_sides(devices: Sequence[Any]) -> list[Any]:
     )
 
 
-def validate_mesh(config: Config, device_count: int) -> None:
+def validate_mesh(config: Config, device_count: int, platform: str) -> None:
     """Refuses a model or a batch that the devices cannot share.
 
+    Args:
+        config: the run's.
+        device_count, platform: of the devices; "tpu", "gpu" or "cpu".
+
     Raises:
-        UserError: as `mesh_shape`, `check_heads` for a tensor group, or `validate_batches`.
+        UserError: as `mesh_shape`, `check_heads` for a tensor group, or `validate_batches`; or what
+            ends the process within XLA's CPU compiler (jax 0.10 and 0.12).
     """
-    check_heads(config.model, mesh_shape(config.mesh, device_count)[2])
+    data, fsdp, tensor = mesh_shape(config.mesh, device_count)
+    check_heads(config.model, tensor)
     validate_batches(config, device_count)
+    summed = data * fsdp > 1 and config.train.gradient_dtype == "bfloat16"
+    if summed and tensor > 1 and platform == "cpu":
+        raise UserError(
+            "train.gradient_dtype=bfloat16 with mesh.tensor above 1 beside mesh.data or mesh.fsdp: "
+            "XLA's CPU compiler cannot do it; take one of them back here"
+        )
 
 
 def validate_batches(config: Config, device_count: int) -> None:

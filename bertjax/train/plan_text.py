@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_MFU = 0.4  # what one may hope for
+
 
 def plan_text(figures: dict[str, Any]) -> str:
     """A few lines with the figures of `plan` and `plan_on`."""
@@ -48,12 +50,13 @@ def _time_lines(figures: dict[str, Any]) -> list[str]:
 
 
 def _whole_run(figures: dict[str, Any]) -> list[str]:
-    """Hours at the peak, and at two fifths of it."""
-    if (hours := figures["hours_at_peak"]) is None:
+    """Hours at the peak, and at `_MFU` of it."""
+    if (peak := figures["peak_flops"]) is None:
         return []
+    hours = figures["total_model_flops"] / peak / 3600
     return [
         f"the whole run: {figures['total_model_flops']:.3e} FLOPs, {hours:.1f} hours at the chips' "
-        f"peak, {hours / 0.4:.1f} at an MFU of 40%"
+        f"peak, {hours / _MFU:.1f} at an MFU of {_MFU:.0%}"
     ]
 
 

@@ -79,7 +79,7 @@ def pretrain(
     config = with_vocab_size(config, tokenizer.vocab_size)
     validate(config)
     use_compilation_cache()
-    validate_mesh(config, make_mesh(config.mesh).size)
+    validate_mesh(config, make_mesh(config.mesh).size, jax.default_backend())
     with hold_run(run):
         config, changes = open_run(run, config)
         if not same_everywhere([to_json(config), manifest["digest"], initial is not None]):

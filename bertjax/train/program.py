@@ -9,8 +9,6 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.config import Config
-from bertjax.errors import UserError
-from bertjax.model.sharding import TENSOR_AXIS
 from bertjax.train.mesh import make_mesh, validate_batches
 from bertjax.train.optimizer import learning_rate, make_optimizer
 from bertjax.train.state import State, abstract_state, state_shardings
@@ -49,7 +47,6 @@ def make_program(
     """
     mesh = make_mesh(config.mesh, devices)
     validate_batches(config, mesh.size)
-    _refuse_what_kills_the_cpu_compiler(config, mesh)
     optimizer = make_optimizer(config.optimizer)
     state = abstract_state(objective.init, optimizer)
     shardings = state_shardings(state, optimizer, objective.axes, mesh)
@@ -66,14 +63,3 @@ def make_program(
         shardings,
     )
     return Program(mesh, optimizer, state, shardings, step)
-
-
-def _refuse_what_kills_the_cpu_compiler(config: Config, mesh: Mesh) -> None:
-    """XLA ends the process on these sums (jax 0.10 and 0.12), with no error to be caught."""
-    summed_by_parts = mesh.shape[TENSOR_AXIS] > 1 and mesh.size > mesh.shape[TENSOR_AXIS]
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    if on_cpu and summed_by_parts and config.train.gradient_dtype == "bfloat16":
-        raise UserError(
-            "train.gradient_dtype=bfloat16 with mesh.tensor above 1: XLA's CPU compiler cannot do "
-            "it; take one of them back here"
-        )

@@ -48,7 +48,7 @@ class Report:
             self._bar.start_at(start)
         self._speed: dict[str, Any] = {}
         self._meter = Meter(_peak_flops())
-        self._hopeless: int | None = None  # the step from which the run is to be given up
+        self._hopeless_since: int | None = None  # the step from which the run is to be given up
         self._pending: collections.deque[_Pending] = collections.deque()
         self._tokens, self._skipped = totals.get("tokens", 0), totals.get("skipped_steps", 0)
         self._started = time.perf_counter() - totals.get("seconds", 0.0)
@@ -150,13 +150,14 @@ class Report:
         if self._bar:
             self._bar.update(pending.step, **shown)
         if in_a_row >= _MOST_SKIPPED:
-            self._hopeless = self._hopeless or pending.step
+            self._hopeless_since = self._hopeless_since or pending.step
 
     def _give_up_if_hopeless(self, step: int) -> None:
-        if self._hopeless and self._hopeless <= step:
+        if self._hopeless_since is not None and self._hopeless_since <= step:
             raise UserError(
                 f"gradients were not finite in {_MOST_SKIPPED} steps in a row, up to step "
-                f"{self._hopeless}: lower optimizer.learning_rate or warm up longer, in a new run"
+                f"{self._hopeless_since}: lower optimizer.learning_rate or warm up longer, in a "
+                "new run"
             )
 
 

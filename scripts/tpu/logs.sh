@@ -33,15 +33,16 @@ if [[ -n $output ]]; then
         exit 0
     fi
     workers=$("${describe[@]}" | wc -l) missing=0
+    [[ $workers -gt 0 ]] || fail "$NAME has no workers"
     for ((worker = 0; worker < workers; worker++)); do
         if on_workers "$worker" "cat bertjax-run/log" >"$output/$worker.part"; then
             mv "$output/$worker.part" "$output/$worker.log"
         else
+            rm -f "$output/$worker.part"
             echo "${0##*/}: worker $worker has not answered" >&2
             missing=1
         fi
     done
-    [[ $workers -gt 0 ]] || missing=1
     exit "$missing"
 else
     on_workers "$worker" "tail -n 100 ${follow:+$follow }bertjax-run/log"

@@ -27,8 +27,8 @@ def drawn_in_turn(kind, sentences, targets, draws):
         "sop": pairs_module._sentence_order,
         "none": pairs_module._full_sentences,
     }
-    starts = pairs_module._candidates(sentences, targets, draws)
-    *columns, _ = pairs_module._in_turn(procedures[kind](starts))
+    candidates = pairs_module._candidates(sentences, targets, draws)
+    *columns, _ = pairs_module._in_turn(procedures[kind](candidates))
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 

@@ -80,11 +80,14 @@ def test_what_the_image_is_built_of_is_there():
 
 
 @pytest.mark.parametrize(
-    ("code", "after", "queued"),
-    [(0, 0, False), (2, -1, False), (143, 600, True), (134, -1, True), (134, 600, False)],
+    ("code", "after", "restarts", "queued"),
+    [
+        *[(0, -1, 0, False), (2, -1, 0, False), (143, 600, 0, True), (143, 600, 100, True)],
+        *[(134, -1, 99, True), (134, -1, 100, False), (134, 600, 0, False)],
+    ],
 )
 def test_a_slurm_job_goes_back_into_the_queue_unless_it_is_done_or_at_fault(
-    tmp_path, code, after, queued
+    tmp_path, code, after, restarts, queued
 ):
     """At its end by the clock, and after a crash that comes later than `after` seconds."""
     for name, text in {
@@ -96,6 +99,7 @@ def test_a_slurm_job_goes_back_into_the_queue_unless_it_is_done_or_at_fault(
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     settings = {"BERTJAX": str(tmp_path), "SLURM_JOB_ID": "7", "CRASH_SECONDS": str(after)}
+    settings["SLURM_RESTART_COUNT"] = str(restarts)
     result = subprocess.run(
         ["bash", str(ROOT / "scripts" / "slurm" / "pretrain.sbatch"), "configs/base.py"],
         capture_output=True,

@@ -104,7 +104,8 @@ def test_the_log_of_every_worker_is_fetched_into_a_file_of_its_own(cloud, tmp_pa
     result, _ = cloud("logs.sh", "--output", str(tmp_path / "logs"), silent="0")
     assert result.returncode == 1
     assert "worker 0 has not answered" in result.stderr
-    assert (tmp_path / "logs" / "0.log").read_text() == "a log\n"  # of the time before
+    found = {file.name: file.read_text() for file in (tmp_path / "logs").iterdir()}
+    assert found == {"0.log": "a log\n", "1.log": "a log\n"}  # the first is of the time before
 
 
 @pytest.mark.parametrize(

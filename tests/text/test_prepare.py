@@ -90,7 +90,8 @@ def test_documents_longer_than_any_book_are_told(data):
     manifest["sources"][0] |= {"documents": 2, "tokens": 5_000_000}
     line = describe(manifest).splitlines()[3]
     assert "2,500,000 tokens a document" in line
-    assert "put a blank line between them" in line
+    manifest["sources"][0]["tokens"] = 2_000_000
+    assert "tokens a document" not in describe(manifest)
 
 
 def test_nothing_else_is_left_in_the_folder(data):

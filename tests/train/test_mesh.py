@@ -56,7 +56,7 @@ def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused(
 ):
     train = TrainConfig(steps=1, batch_size=batch_size, accumulation=accumulation)
     with pytest.raises(UserError, match=f"train.batch_size={batch_size} is not divisible by 8"):
-        validate_mesh(Config(train=train), 8)
+        validate_mesh(Config(train=train), 8, "cpu")
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(tensor=8), MeshConfig(data=1, tensor=-1)])
@@ -73,12 +73,12 @@ def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused(
 def test_heads_that_a_tensor_group_cannot_share_are_refused(mesh, model, message):
     config = Config(mesh=mesh, model=model, train=TrainConfig(batch_size=8))
     with pytest.raises(UserError, match=message):
-        validate_mesh(config, 8)
+        validate_mesh(config, 8, "cpu")
 
 
 def test_a_tensor_group_shares_its_rows():
     config = Config(mesh=MeshConfig(tensor=4), train=TrainConfig(steps=1, batch_size=2))
-    validate_mesh(config, 8)
+    validate_mesh(config, 8, "cpu")
     mesh = make_mesh(config.mesh)
     rows = put_batch({"a": np.arange(2)}, batch_sharding(mesh))["a"]
     assert sorted(int(shard.data[0]) for shard in rows.addressable_shards) == [0] * 4 + [1] * 4
@@ -156,3 +156,27 @@ def test_several_tpu_slices_are_refused():
     chips = [Device(number, "tpu", number // 4, 0) for number in range(8)]
     with pytest.raises(UserError, match="2 TPU slices: a run has one"):
         make_mesh(MeshConfig(), chips)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "dtype", "platform", "refused"),
+    [
+        (MeshConfig(data=4, tensor=2), "bfloat16", "cpu", True),
+        (MeshConfig(data=1, fsdp=4, tensor=2), "bfloat16", "cpu", True),
+        (MeshConfig(data=4, tensor=2), "bfloat16", "tpu", False),
+        (MeshConfig(data=4, tensor=2), "float32", "cpu", False),
+        (MeshConfig(data=1, tensor=8), "bfloat16", "cpu", False),
+        (MeshConfig(data=8), "bfloat16", "cpu", False),
+    ],
+)
+def test_what_would_abort_the_cpu_compiler_is_refused(mesh, dtype, platform, refused):
+    config = Config(
+        model=ModelConfig(num_heads=8, hidden_size=512),
+        mesh=mesh,
+        train=TrainConfig(steps=9, batch_size=16, gradient_dtype=dtype),
+    )
+    if not refused:
+        validate_mesh(config, 8, platform)
+        return
+    with pytest.raises(UserError, match="XLA's CPU compiler cannot do it"):
+        validate_mesh(config, 8, platform)

@@ -5,7 +5,7 @@ from bertjax.train.plan_text import plan_text
 FIGURES = {
     "topology": "v5e:2x4", "chips": 8, "devices": 8, "mesh": {"data": 8, "fsdp": 1, "tensor": 1},
     "length": 512, "rows_per_chip": 16.0, "parameters": 110_106_428, "model_flops": 7.709e13,
-    "total_model_flops": 2.0e19, "hours_at_peak": 3.525, "memory_per_chip": 3 << 30,
+    "total_model_flops": 2.0e19, "peak_flops": 8 * 197e12, "memory_per_chip": 3 << 30,
     "chip_memory": 16 << 30, "memory": {"parameters": 420 << 20}, "fits": True,
     "estimated_seconds": 0.0358, "not_estimated": {"Pallas kernel": 22}, "warnings": ["a warning"],
     "collectives": [
@@ -29,7 +29,7 @@ def test_memory_time_and_communication_have_a_line_each():
 def test_the_whole_run_is_told_in_hours_where_the_peak_is_known():
     whole = "the whole run: 2.000e+19 FLOPs, 3.5 hours at the chips' peak, 8.8 at an MFU of 40%"
     assert whole in plan_text(FIGURES).splitlines()
-    assert "hours" not in plan_text(FIGURES | {"hours_at_peak": None})
+    assert "hours" not in plan_text(FIGURES | {"peak_flops": None})
 
 
 def test_what_does_not_fit_and_what_nothing_estimates_is_said():

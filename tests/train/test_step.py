@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from bertjax.config import MeshConfig, OptimizerConfig
-from bertjax.errors import UserError
 from bertjax.train.program import make_program
 from bertjax.train.state import initial_state, state_from_params
 from tests.train.toy import toy_config, toy_objective
@@ -97,14 +96,6 @@ def test_devices_sum_their_gradients_in_the_dtype_that_is_asked_for(dtype):
     assert "reduce_scatter" in program_text
     assert ("bf16" in program_text) == (dtype == "bfloat16")  # all else is float32
     assert np.isfinite(losses(run_steps(objective, toy_config(gradient_dtype=dtype), 1)[1])).all()
-
-
-def test_what_would_abort_the_cpu_compiler_is_refused():
-    config = dataclasses.replace(
-        toy_config(gradient_dtype="bfloat16"), mesh=MeshConfig(data=2, tensor=2)
-    )
-    with pytest.raises(UserError, match=r"gradient_dtype=bfloat16 with mesh\.tensor above 1"):
-        make_program(toy_objective(), config, jax.devices()[:4])
 
 
 @pytest.mark.slow
