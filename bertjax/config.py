@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.files import parse_json
 from bertjax.setting_checks import validate
 from bertjax.settings import (
     Config,
@@ -125,8 +126,8 @@ def _head(config: Config) -> dict[str, Any]:
 def from_json(text: str | bytes, origin: str) -> Config:
     """Reads what `to_json` wrote; `origin` names the file in error messages."""
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+        values = parse_json(text)
+    except ValueError as error:  # not JSON, or not UTF-8
         raise UserError(f"{origin}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{origin}: not a config (expected a JSON object)")

@@ -115,12 +115,20 @@ def read_text(path: "Path | epath.Path") -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def parse_json(text: str | bytes) -> Any:
+    """`json.loads`; ValueError also where it would run out of stack."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def read_json(path: "Path | epath.Path") -> dict[str, Any]:
     """A file's JSON object; raises UserError if it holds anything else."""
     text = read_text(path)
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also a number or a nesting beyond all measure
+        values = parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a JSON object")

@@ -2,13 +2,13 @@
 
 import dataclasses
 import difflib
-import json
 import types
 import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from bertjax.errors import UserError
+from bertjax.files import parse_json
 
 _UNIONS = (types.UnionType, typing.Union)
 
@@ -48,8 +48,8 @@ def convert(hint: Any, text: str, name: str) -> Any:
 
 def _parse_json(text: str, name: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise UserError(f"--{name}: expected JSON ({error})") from error
 
 

@@ -1,7 +1,6 @@
 """The documents of a DATA folder, by number."""
 
 import contextlib
-import json
 import resource
 import threading
 from bisect import bisect_right
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError, is_transient
-from bertjax.files import require_local
+from bertjax.files import parse_json, require_local
 from bertjax.text.prepare_state import FORMAT_VERSION
 from bertjax.text.records import TokenizedDocument, decode_document
 
@@ -30,8 +29,8 @@ def read_manifest(data_folder: str | Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{data_folder}: no manifest.json; make the folder with bertjax prepare")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        manifest = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{file} is damaged ({error}); run bertjax prepare again") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:

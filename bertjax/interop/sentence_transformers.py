@@ -4,7 +4,6 @@
 to the text stands in `sentence_bert_config.json` and `config_sentence_transformers.json`.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -12,7 +11,7 @@ from typing import Any, cast, get_args
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.files import read_json
+from bertjax.files import parse_json, read_json
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
 
 _MODULES_FILE = "modules.json"
@@ -77,13 +76,13 @@ def transformer_folder(folder: epath.Path) -> epath.Path:
 def _read_modules(file: epath.Path | Path) -> dict[str, str]:
     """The folder of each module by the name of its class; a Transformer is among them."""
     try:
-        listed = json.loads(file.read_bytes())
+        listed = parse_json(file.read_bytes())
         folders = {str(module["type"]).rpartition(".")[2]: module["path"] for module in listed}
         if not all(isinstance(path, str) for path in folders.values()):
             raise TypeError("a path is no text")
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{file}: not a list of sentence-transformers modules") from error
     if "Transformer" not in folders:
         raise UserError(f"{file}: embeds by {', '.join(folders) or 'nothing'}, without an encoder")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from bertjax.errors import UserError
+from bertjax.files import parse_json
 from bertjax.tasks.task import Notes
 from bertjax.text.text_files import read_lines
 
@@ -99,15 +100,14 @@ def _parse(path: Path) -> Any:
     if not text.strip():
         raise UserError(f"{path}: the file is empty")
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         near = text[max(error.pos - 20, 0) : error.pos + 20]
         raise UserError(
             f"{path}: line {error.lineno}: not valid JSON ({error.msg} near {near!r})"
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, for one
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{path}: not valid JSON ({reason})") from error
+    except ValueError as error:  # a number of thousands of digits, for one
+        raise UserError(f"{path}: not valid JSON ({error})") from error
 
 
 def _answers(

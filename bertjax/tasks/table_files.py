@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bertjax.errors import UserError
+from bertjax.files import parse_json
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
 
 _MAX_LINE_BYTES = 16 << 20
@@ -133,13 +134,13 @@ def _json_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[
             continue
         where = f"{path}: row {number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except json.JSONDecodeError as error:
             if number == 1 and "\r" in line.strip():
                 raise UserError(f"{path}: {_CARRIAGE_RETURNS}") from error
             told = f"{error.msg} at character {error.pos + 1}"
             raise UserError(f"{where}: not valid JSON ({told}); mend or remove it") from error
-        except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure
+        except ValueError as error:  # a number or a nesting beyond all measure
             raise UserError(f"{where}: cannot be read ({error}); mend or remove it") from error
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected a JSON object with the columns as its fields")

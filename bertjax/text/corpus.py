@@ -12,7 +12,6 @@ SPEC is one of
 import functools
 import glob
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bertjax.errors import UserError
-from bertjax.files import require_local, sha256_of
+from bertjax.files import parse_json, require_local, sha256_of
 from bertjax.text.remote_files import find_files
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, CorpusFile, read_lines
 
@@ -212,8 +211,8 @@ def _json_texts(file: CorpusFile) -> Iterator[str]:
         if not line:
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # the latter where it is nested too deeply
+            row = parse_json(line)
+        except ValueError as error:
             raise UserError(f"{file}, line {number}: not valid JSON ({error})") from error
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise UserError(f'{file}, line {number}: no "text" field that holds a string')

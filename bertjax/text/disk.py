@@ -4,13 +4,13 @@ Chunks and shards lie on disk at the same time. The first pass needs less: 16 by
 at least 40.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from bertjax.errors import UserError
+from bertjax.files import parse_json
 from bertjax.text.chunks import encode_sentences, tokenized_document
 from bertjax.text.corpus import Source, is_json
 from bertjax.text.records import encode_document, id_dtype
@@ -78,7 +78,7 @@ def _json_text(data: bytes) -> bytes:
     texts = []
     for line in data.splitlines()[:-1]:
         try:
-            texts.append(json.loads(line)["text"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+            texts.append(parse_json(line)["text"])
+        except (ValueError, KeyError, TypeError):
             continue
     return "\n".join(map(str, texts)).encode("utf-8", "replace")

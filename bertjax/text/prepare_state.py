@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.files import require_local, sha256_of, write_whole
+from bertjax.files import parse_json, require_local, sha256_of, write_whole
 from bertjax.text.corpus import Source, fingerprint, open_source
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ def finished_manifest(
     if not file.exists():
         return None
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = parse_json(file.read_text(encoding="utf-8"))
         made_with, splits = dict(manifest["settings"]), manifest["splits"].values()
         shards = {shard["file"]: shard["sha256"] for split in splits for shard in split["shards"]}
         read = {source["spec"]: source["fingerprint"] for source in manifest["sources"]}
         digest = manifest["tokenizer"]["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{file}: damaged or of another version; remove the folder or choose another --output"
         ) from error
@@ -264,7 +264,7 @@ def save_array(path: Path, array: np.ndarray) -> None:
 def read_json_if_there(path: Path) -> Any:
     """The value of a JSON file, None if there is no such file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
 

@@ -13,6 +13,7 @@ from etils import epath
 
 from bertjax.config import Config, ModelConfig
 from bertjax.errors import UserError
+from bertjax.files import read_json
 from bertjax.train.run_folder import write_file
 from bertjax.train.state import named_key
 
@@ -114,7 +115,7 @@ def recorded_source(
         tell(f"{run} goes on from its step {step}; --init is not used")
     if not (run / _FILE).exists():
         return {}
-    known = json.loads((run / _FILE).read_bytes())
+    known = read_json(run / _FILE)
     if step is None and not given:
         raise UserError(
             f"{run} was started with --init, from {known['started_from']}, and has no checkpoint "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjax.errors import UserError, is_transient
+from bertjax.files import parse_json
 from bertjax.train import events
 from bertjax.train.run_folder import write_file
 
@@ -141,7 +142,7 @@ def _kept_lines(data: bytes, last_step: int) -> bytes:
     kept = []
     for line in data.splitlines(keepends=True):
         try:
-            step = json.loads(line)["step"] if line.endswith(b"\n") else None
+            step = parse_json(line)["step"] if line.endswith(b"\n") else None
         except (ValueError, KeyError, TypeError):
             break
         if not isinstance(step, int):

@@ -6,7 +6,6 @@ with an exception of any type, and a changed byte in the arrays silently.
 
 import contextlib
 import gc
-import json
 import logging
 import sys
 import warnings
@@ -18,6 +17,7 @@ from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from bertjax.errors import UserError, is_forbidden, is_transient
+from bertjax.files import parse_json
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What the folders are called while they are being written."""
@@ -82,7 +82,7 @@ def read_metadata(folder: epath.Path) -> dict[str, Any]:
             raise DamagedError("an empty folder")
         if not (folder / _METADATA_FILE).exists():
             raise DamagedError("its metadata is missing")
-        return dict(json.loads((folder / _METADATA_FILE).read_text())["custom_metadata"])
+        return dict(parse_json((folder / _METADATA_FILE).read_text())["custom_metadata"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         _raise_unless_damaged(folder, error)
         raise DamagedError("its metadata cannot be read") from error
