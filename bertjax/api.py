@@ -28,8 +28,8 @@ from bertjax.tasks.embedding import EmbeddingSettings, Pooling
 from bertjax.tasks.encoder_inputs import encoder_inputs
 
 if TYPE_CHECKING:
-    from bertjax.tasks.finetune import Pretrained
     from bertjax.tasks.predict_file import FileModel
+    from bertjax.train.initial import InitialWeights
 
 _log = logging.getLogger(__name__)
 
@@ -250,18 +250,13 @@ def load(path: str | Path) -> Bert:
     return Bert(**vars(open_checkpoint(path)))
 
 
-def load_pretrained(path: str | Path, scratch: bool = False) -> "Pretrained":
-    """Opens a checkpoint as what training starts from; `path` and what it raises as of `load`.
-
-    With `scratch`, fine-tuning starts from random weights of its size instead.
-    """
-    from bertjax.tasks.finetune import Pretrained
+def load_initial(path: str | Path) -> "InitialWeights":
+    """Opens a checkpoint as what training starts from; `path` and what it raises as of `load`."""
     from bertjax.train.initial import InitialWeights
 
     bert = load(path)
     source = f"{Path(path).absolute().name} ({bert.source})"  # not the folders above it
-    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, source)
-    return Pretrained(weights, bert.tokenizer, scratch)
+    return InitialWeights(bert.params, bert.config, bert.tokenizer, source)
 
 
 def convert(bert: Bert, destination: str | Path, to: Literal["huggingface", "bertjax"]) -> None:

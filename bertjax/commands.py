@@ -50,9 +50,9 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
     from bertjax.train.together import ending_together
 
     def initial() -> "InitialWeights":
-        from bertjax.api import load_pretrained
+        from bertjax.api import load_initial
 
-        return load_pretrained(parsed.init).weights
+        return load_initial(parsed.init)
 
     names = ("coordinator_address", "num_processes", "process_id")
     hosts = {f"JAX_{name.upper()}": getattr(parsed, name) for name in names}
@@ -76,19 +76,19 @@ def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
     for option in ("train", "dev"):
         require_local(f"--{option}", getattr(parsed, option))
 
-    from bertjax.api import load_pretrained
+    from bertjax.api import load_initial
     from bertjax.tasks.finetune import finetune
     from bertjax.tasks.report_table import report_text
     from bertjax.tasks.seeds import finetune_seeds
     from bertjax.train.processes import require_one_process
 
     require_one_process(parsed.command)
-    pretrained = load_pretrained(parsed.init, parsed.scratch)
+    initial = load_initial(parsed.init)
     files = (Path(parsed.train), Path(parsed.dev), parsed.folder)
     if parsed.seeds is None:
-        report = finetune(config, pretrained, *files)
+        report = finetune(config, initial, *files, parsed.scratch)
     else:
-        report = finetune_seeds(config, pretrained, *files, parsed.seeds)
+        report = finetune_seeds(config, initial, *files, parsed.seeds, parsed.scratch)
     print(json.dumps(report) if parsed.json else report_text(report))
 
 
@@ -120,15 +120,12 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
         _tell_source(parsed.checkpoint, bert.source)
         _print_figures(figures, parsed.json)
         return
-    from bertjax.files import write_whole
+    from bertjax.files import write_output
     from bertjax.tasks.report_table import report_text
 
     report = bert.report(parsed.data)
     text = f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
-    try:
-        write_whole(Path(parsed.report).resolve(), lambda file: file.write_text(text, "utf-8"))
-    except OSError as error:
-        raise UserError(f"{parsed.report}: cannot be written ({error.strerror})") from error
+    write_output(Path(parsed.report), lambda file: file.write_text(text, "utf-8"))
     _tell_source(parsed.checkpoint, bert.source)
     print(json.dumps(report) if parsed.json else report_text(report))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json
 from bertjax.setting_checks import validate
 from bertjax.settings import (
     Config,

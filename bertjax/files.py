@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import glob
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertjax.errors import UserError
+from bertjax.json_text import parse_json
 
 if TYPE_CHECKING:
     from etils import epath
@@ -44,6 +44,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def write_output(output: Path, write: Callable[[Path], Any]) -> None:
+    """`write_whole` of a file that the user named: of a link, what it leads to.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        write_whole(output.resolve(), write)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from error
 
 
 def _wait_for_disk(file: Path) -> None:
@@ -113,14 +125,6 @@ def read_text(path: "Path | epath.Path") -> str:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def parse_json(text: str | bytes) -> Any:
-    """`json.loads`; ValueError also where it would run out of stack."""
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def read_json(path: "Path | epath.Path") -> dict[str, Any]:

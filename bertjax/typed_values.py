@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json
 
 _UNIONS = (types.UnionType, typing.Union)
 

@@ -26,7 +26,7 @@ from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, write_whole
 
 if TYPE_CHECKING:
-    from bertjax.tasks.finetune import Pretrained
+    from bertjax.train.initial import InitialWeights
 
 
 class Files(NamedTuple):
@@ -63,22 +63,21 @@ def main() -> int:
     parsed, overrides = parser.parse_known_args()
 
     choose_platform()  # before jax is imported
-    from bertjax.api import load_pretrained
-    from bertjax.tasks.finetune import weights_digest
+    from bertjax.api import load_initial
+    from bertjax.tasks.finetune import params_digest
 
     there = [task for task in parsed.task or TASKS if has_data(task, parsed.data)]
     try:
         if not there:
             raise UserError(f"--data {parsed.data}: no task has data there")
-        starts = {"pretrained": load_pretrained(parsed.init)}
+        initial = load_initial(parsed.init)
     except UserError as error:
         print(f"tasks: {error}", file=sys.stderr)
         return 2
-    if not parsed.no_scratch:
-        starts["scratch"] = dataclasses.replace(starts["pretrained"], scratch=True)
+    starts = ("pretrained",) if parsed.no_scratch else ("pretrained", "scratch")
     made = {
-        "started_from": starts["pretrained"].weights.source,
-        "weights_digest": weights_digest(starts["pretrained"]),
+        "started_from": initial.source,
+        "weights_digest": params_digest(initial.params),
         "settings": overrides,
     }
     try:
@@ -94,10 +93,11 @@ def main() -> int:
     for task in (task for task in there if task not in wrong):
         row: dict[str, Any] = {"task": task} | rows.get(task, {})
         try:
-            for start, pretrained in starts.items():
+            for start in starts:
                 run = parsed.output / f"{task}-{start}"
                 files = files_of(task, parsed.data)
-                row[start] = train(task, pretrained, files, run, parsed.seeds, overrides)
+                scratch = start == "scratch"
+                row[start] = train(task, initial, files, run, parsed.seeds, overrides, scratch)
         except UserError as error:  # the others need not wait for it
             print(f"{task}: {error}", file=sys.stderr)
             refused = 2
@@ -157,11 +157,12 @@ def has_data(task: str, data: Path) -> bool:
 
 def train(
     task: str,
-    pretrained: "Pretrained",
+    initial: "InitialWeights",
     files: Sequence[Path],
     run: Path,
     seeds: int,
     overrides: list[str],
+    scratch: bool,
 ) -> dict[str, Any]:
     """The figures of the best step, and over several seeds their mean and standard deviation.
 
@@ -172,7 +173,7 @@ def train(
     from bertjax.tasks.seeds import finetune_seeds
 
     asked = load_config(_CONFIGS.get(task, task), overrides)
-    config = with_fitting_length(asked, pretrained.weights.config.max_length)
+    config = with_fitting_length(asked, initial.config.max_length)
     if config != asked:
         print(f"{task}: rows of {config.data.length} tokens, the checkpoint has no more positions")
     train, dev = files
@@ -183,9 +184,9 @@ def train(
         seeds += 1
     if seeds == 1:
         own = run / SEEDS_FOLDER / str(first)
-        report = finetune(config, pretrained, train, dev, own)
+        report = finetune(config, initial, train, dev, own, scratch)
     else:
-        report = finetune_seeds(config, pretrained, train, dev, run, seeds)
+        report = finetune_seeds(config, initial, train, dev, run, seeds, scratch)
     kept = ("started_from", "metric", "seconds", "figures", "seeds", "mean", "standard_deviation")
     return {"length": config.data.length} | {name: report[name] for name in kept if name in report}
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bertjax"
 ORDER = (
-    ("errors",),
+    ("errors", "json_text"),
     ("files", "progress", "protobuf"),
     ("task_settings", "typed_values"),
     ("settings",),

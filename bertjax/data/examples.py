@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bertjax.data.packing import pack
-from bertjax.data.random_bits import fold_in, random_bits
 
 Batch = dict[str, np.ndarray]
 _SHORTEST = 8  # positions per example that a row has room for: bounds the examples of a row
@@ -79,11 +78,6 @@ def unpack(outputs: np.ndarray, batch: Batch, count: int) -> list[np.ndarray]:
         own = batch["pair_ids"][row] == slot + 1
         found[index] = outputs[row, own] if by_position else outputs[row, slot]
     return found
-
-
-def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch: int64 [count], a pure function of its arguments."""
-    return np.argsort(random_bits(fold_in(seed, epoch), count), kind="stable")
 
 
 def _empty_batch(like: Example, rows: int, length: int, pad_id: int) -> Batch:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError, is_transient
-from bertjax.files import parse_json, require_local
+from bertjax.files import require_local
+from bertjax.json_text import parse_json
 from bertjax.text.prepare_state import FORMAT_VERSION
 from bertjax.text.records import TokenizedDocument, decode_document
 

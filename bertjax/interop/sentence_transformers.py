@@ -11,7 +11,8 @@ from typing import Any, cast, get_args
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json, read_json
+from bertjax.files import read_json
+from bertjax.json_text import parse_json
 from bertjax.tasks.embedding import MEAN, EmbeddingSettings, Pooling
 
 _MODULES_FILE = "modules.json"

@@ -18,6 +18,7 @@ from bertjax.model import bert
 from bertjax.model.positions import classifier_positions
 from bertjax.tasks.sentence_rows import (
     SentenceRows,
+    batch_tokens,
     most_sentences,
     pack_sentences,
     read_windows,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "cls", "max"]
 Item = TypeVar("Item")
 
-_CPU_BATCH_TOKENS, _BATCH_TOKENS = 2048, 32_768  # larger batches are no faster on a CPU
 _AHEAD = 2  # batches that the device is given before the result of the first is asked for
 
 
@@ -92,7 +92,6 @@ def embed(
         known = ", ".join(get_args(Pooling))
         raise UserError(f"unknown pooling {settings.pooling!r}: choose one of {known}")
     encoder = jax.device_put({name: params[name] for name in ("embeddings", "layers")})
-    batch_tokens = _CPU_BATCH_TOKENS if jax.default_backend() == "cpu" else _BATCH_TOKENS
     run = functools.partial(_embed_rows, encoder, config, settings.pooling, settings.normalize)
     texts = (settings.prompt + text for text in texts)
     if settings.lower_case and tokenizer.cased:
@@ -101,7 +100,7 @@ def embed(
     done = 0
     for window in _made_ahead(windows):
         vectors = np.empty((len(window.lengths), config.hidden_size), np.float32)
-        batches = pack_sentences(window, tokenizer.pad_id, batch_tokens)
+        batches = pack_sentences(window, tokenizer.pad_id, batch_tokens())
         for batch, result in _started_ahead(run, batches):
             vectors[batch.sentences] = np.asarray(result)[batch.rows, batch.slots]
             done += len(batch.sentences)

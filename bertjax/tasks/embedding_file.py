@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from bertjax.config import ModelConfig
-from bertjax.errors import UserError
-from bertjax.files import check_output, write_whole
+from bertjax.files import check_output, write_output
 from bertjax.progress import Progress
 from bertjax.tasks.embedding import Embedded, EmbeddingSettings, embed
 from bertjax.text.text_files import read_lines
@@ -75,10 +74,7 @@ def embed_file(
             with temporary.open("wb") as file:
                 counts.append(write_rows(file, blocks, config.hidden_size))
 
-        try:
-            write_whole(output.resolve(), write)  # of a link, what it leads to
-        except OSError as error:
-            raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+        write_output(output, write)
     ((sentences, cut),) = counts
     seconds = time.perf_counter() - start
     return {

@@ -6,14 +6,14 @@ import numpy as np
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
-from bertjax.tasks.text_row import TextRow
+from bertjax.tasks.encoder_rows import EncoderRows
 
 _MOST = 2**31  # of int32
 
 
 def encoder_inputs(
     config: ModelConfig, token_ids: Any, segment_ids: Any, attention_mask: Any, pair_ids: Any
-) -> TextRow:
+) -> EncoderRows:
     """int32 [batch, length] each.
 
     Args:
@@ -49,7 +49,7 @@ def encoder_inputs(
         raise UserError("attention_mask: padding must stand at the end of a row")
     ids = arrays["token_ids"]
     pairs = arrays.get("pair_ids", np.ones_like(ids) if mask is None else mask)
-    return TextRow(ids, arrays.get("segment_ids", np.zeros_like(ids)), pairs)
+    return EncoderRows(ids, arrays.get("segment_ids", np.zeros_like(ids)), pairs)
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:

@@ -14,9 +14,9 @@ from bertjax.data.examples import (
     most_examples,
     pack_examples,
     row_length,
-    shuffled,
 )
 from bertjax.data.packing import pack
+from bertjax.data.random_bits import fold_in, permutation
 from bertjax.train.mesh import mesh_shape
 
 _MOST_SHAPES = 3  # different numbers of rows, about: each is compiled once
@@ -69,7 +69,7 @@ class ExampleBatches:
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 (one object per run)
     def _order(self, epoch: int) -> np.ndarray:
-        return shuffled(self._count, self._seed, epoch)
+        return permutation(fold_in(self._seed, epoch), self._count)
 
 
 def steps_of(epochs: float, examples: int, batch_size: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
 from bertjax.model import bert
-from bertjax.tasks.text_row import TextRow, text_row
+from bertjax.tasks.encoder_rows import EncoderRows, encoder_row
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ def fill_mask(
     if not 1 <= top_k <= tokenizer.vocab_size:
         raise UserError(f"top_k={top_k}: must lie between 1 and {tokenizer.vocab_size}")
     pieces = [encode_with_masks(tokenizer, part) for part in (text, second) if part is not None]
-    row = text_row(config, tokenizer, pieces[0], pieces[1] if len(pieces) > 1 else None)
+    row = encoder_row(config, tokenizer, *pieces)
     positions = np.flatnonzero(row.token_ids[0] == tokenizer.mask_id)
     if not len(positions):
         raise UserError(f"no {MASK} in {text!r}: write {MASK} where a word is missing")
@@ -59,7 +59,7 @@ def fill_mask(
 
 @functools.partial(jax.jit, static_argnames="config")
 def _probabilities(
-    params: dict, config: ModelConfig, row: TextRow, positions: jax.Array
+    params: dict, config: ModelConfig, row: EncoderRows, positions: jax.Array
 ) -> jax.Array:
     """Float32 [positions, vocab], the rows that round the vocabulary up left out."""
     encoded = bert.forward(params, config, *map(jnp.asarray, row), positions=positions[None])

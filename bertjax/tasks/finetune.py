@@ -1,13 +1,11 @@
 """`bertjax finetune`: pretrained weights and a labelled file become answers, and a report."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,16 +23,18 @@ from bertjax.tasks.report_table import report_markdown
 from bertjax.tasks.task import Notes, Task, file_entry, tell_notes
 from bertjax.tasks.task_objective import task_objective
 from bertjax.tasks.training_file import check_labels_of_dev, check_targets
-from bertjax.train.checkpoint import Checkpoints, load_params
+from bertjax.train.checkpoint import load_params
 from bertjax.train.digest import named_leaves
-from bertjax.train.initial import InitialWeights, complete_params, record_source, recorded_source
-from bertjax.train.loop import fit
+from bertjax.train.initial import InitialWeights
 from bertjax.train.mesh import make_mesh, replicated, validate_mesh
-from bertjax.train.pretrain import save_tokenizer, use_compilation_cache
-from bertjax.train.run_folder import hold_run, open_run, write_config, write_file
-
-if TYPE_CHECKING:
-    from bertjax.text.tokenizer import Tokenizer
+from bertjax.train.run import tell, train_run, use_compilation_cache
+from bertjax.train.run_folder import (
+    hold_run,
+    open_run,
+    write_config,
+    write_file,
+    write_summary,
+)
 
 
 @dataclass(frozen=True)
@@ -53,26 +53,12 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """The checkpoint that is fine-tuned.
-
-    Attributes:
-        weights: its params and what they are.
-        tokenizer: its own.
-        scratch: start from random weights of the same size instead: what pretraining is worth.
-    """
-
-    weights: InitialWeights
-    tokenizer: "Tokenizer"
-    scratch: bool = False
-
-
-@dataclass(frozen=True)
 class _Job:
     """A fine-tuning run, everything checked and read."""
 
     config: Config
-    pretrained: Pretrained
+    initial: InitialWeights
+    scratch: bool
     task: Task
     train: Labelled
     dev: Labelled
@@ -81,15 +67,21 @@ class _Job:
 
 
 def finetune(
-    config: Config, pretrained: Pretrained, train: str | Path, dev: str | Path, run: epath.PathLike
+    config: Config,
+    initial: InitialWeights,
+    train: str | Path,
+    dev: str | Path,
+    run: epath.PathLike,
+    scratch: bool = False,
 ) -> dict[str, Any]:
     """Fine-tunes a checkpoint on a labelled file in the folder RUN, or goes on with the run there.
 
     Args:
         config: has a `task`; of the model it says no more than dropout, remat and kernels.
-        pretrained: what to start from.
+        initial: the checkpoint to start from.
         train, dev: labelled files, or `tfds:` names.
         run: a local folder or `gs://`.
+        scratch: start from random weights of the same size instead: what pretraining is worth.
 
     Returns:
         The report, as in `report.json`: among it the best step's figures on the dev file.
@@ -101,11 +93,11 @@ def finetune(
     folder, train, dev = located(run, "run folder"), Path(train), Path(dev)
     if (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: was made with --seeds; give --seeds again, or another folder")
-    config = with_model(config, pretrained.weights.config)
+    config = with_model(config, initial.config)
     planned = with_planned_steps(config, 1)
     validate(planned)  # before anything is read
     validate_mesh(planned, make_mesh(planned.mesh).size, jax.default_backend())
-    task = labelled_task(config, pretrained.tokenizer, train)
+    task = labelled_task(config, initial.tokenizer, train)
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
     check_targets(train, examples, task.labels)
@@ -118,13 +110,13 @@ def finetune(
     with hold_run(run):
         config, changes = open_run(run, config)
         for change in changes:
-            _tell(f"{change}, otherwise as the run was started")
-        predictor = Predictor(task, config, pretrained.tokenizer.pad_id, labelled=True)
-        job = _Job(config, pretrained, task, training, held_out, folder, predictor)
+            tell(change)
+        predictor = Predictor(task, config, initial.tokenizer.pad_id, labelled=True)
+        job = _Job(config, initial, scratch, task, training, held_out, folder, predictor)
         summary = _fit(job, examples)
         report = _report(job, summary)
         write_report(folder, report)
-        _write_summary(folder, summary, report)
+        write_summary(folder, _at_best_step(summary, report))
     return report
 
 
@@ -146,41 +138,26 @@ def _read(task: Task, file: Path) -> Labelled:
 
 def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
     """Trains to the last step, or to the end of its patience; returns the summary."""
-    config, tokenizer, weights = job.config, job.pretrained.tokenizer, job.pretrained.weights
-    batches = ExampleBatches(examples, config, tokenizer.pad_id)
+    config, tokenizer = job.config, job.initial.tokenizer
     evaluate = lambda params: figures(  # noqa: E731
         job.task, predict_all(job.predictor, params, job.dev.records)
     )
-    objective = task_objective(job.task, config, batches, evaluate)
-    facts: dict[str, Any] = {"training_file": job.train.name, "training_examples": len(examples)}
-
-    weights = _without_other_heads(weights, config.model.labels)
-
-    def initial_params() -> Any:
-        params = complete_params(weights, config, objective.init, tokenizer.digest, _tell)
-        facts.update(record_source(job.run, weights.source))
-        return params
-
-    checkpoints = Checkpoints(job.run / "checkpoints", config.train.keep_checkpoints)
-    with contextlib.closing(checkpoints):
-        step = checkpoints.latest_step
-        if step is not None:
-            facts |= recorded_source(job.run, False, step, _tell)
-        save_tokenizer(tokenizer, job.run / "tokenizer", step is not None)
-        return fit(
-            objective,
-            config,
-            job.run,
-            checkpoints=checkpoints,
-            initial_params=None if job.pretrained.scratch else initial_params,
-            identity={
-                "training_file_digest": _digest(job.train.name),
-                "dev_file_digest": _digest(job.dev.name),
-                "tokenizer_digest": tokenizer.digest,
-                "initial_weights_digest": weights_digest(job.pretrained),
-            },
-            facts=facts,
-        )
+    batches = ExampleBatches(examples, config, tokenizer.pad_id)
+    initial = _without_other_heads(job.initial, config.model.labels)
+    weights = "random" if job.scratch else params_digest(job.initial.params)
+    return train_run(
+        task_objective(job.task, config, batches, evaluate),
+        config,
+        job.run,
+        tokenizer,
+        None if job.scratch else lambda: initial,
+        identity={
+            "training_file_digest": _digest(job.train.name),
+            "dev_file_digest": _digest(job.dev.name),
+            "initial_weights_digest": weights,
+        },
+        facts={"training_file": job.train.name, "training_examples": len(examples)},
+    )
 
 
 def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
@@ -203,11 +180,10 @@ def _report(job: _Job, summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_summary(run: epath.Path, summary: dict[str, Any], report: dict[str, Any]) -> None:
-    """Writes `summary.json` anew: the model that RUN opens at is the best step's, not the last."""
+def _at_best_step(summary: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """The summary with the figures of the best step, at which the run is opened, not the last."""
     best = {f"validation_{name}": value for name, value in report["figures"].items()}
-    found = summary | {"best_step": report["best_step"]} | best
-    write_file(run / "summary.json", f"{json.dumps(found, indent=2)}\n".encode())
+    return summary | {"best_step": report["best_step"]} | best
 
 
 def _calibrated(job: _Job, found: Predicted) -> Predicted:
@@ -228,12 +204,10 @@ def _digest(file: str) -> str:
     return hashlib.sha256(f"{file}\n{tfds_source.version(file)}".encode()).hexdigest()
 
 
-def weights_digest(pretrained: Pretrained) -> str:
-    """SHA-256 of what training starts from; of random weights, a word."""
-    if pretrained.scratch:
-        return "random"
+def params_digest(params: Any) -> str:
+    """SHA-256 of the names and values of a pytree of arrays."""
     found = hashlib.sha256()
-    for name, leaf in sorted(named_leaves(pretrained.weights.params).items()):
+    for name, leaf in sorted(named_leaves(params).items()):
         found.update(name.encode())
         found.update(np.asarray(leaf).tobytes())
     return found.hexdigest()
@@ -249,7 +223,3 @@ def _without_other_heads(weights: InitialWeights, labels: tuple[str, ...]) -> In
     heads = ("classification_head", "tagging_head")
     params = {name: part for name, part in weights.params.items() if name not in heads}
     return dataclasses.replace(weights, params=params)
-
-
-def _tell(line: str) -> None:
-    print(f"bertjax: {line}", file=sys.stderr)

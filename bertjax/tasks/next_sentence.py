@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from bertjax.config import ModelConfig
 from bertjax.model import bert
-from bertjax.tasks.text_row import TextRow, text_row
+from bertjax.tasks.encoder_rows import EncoderRows, encoder_row
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -22,12 +22,12 @@ def next_sentence(
     Raises:
         UserError: together they are longer than the model's positions.
     """
-    row = text_row(config, tokenizer, tokenizer.encode(first), tokenizer.encode(second))
+    row = encoder_row(config, tokenizer, tokenizer.encode(first), tokenizer.encode(second))
     return float(_probability(params, config, row))
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _probability(params: dict, config: ModelConfig, row: TextRow) -> jax.Array:
+def _probability(params: dict, config: ModelConfig, row: EncoderRows) -> jax.Array:
     first = jnp.zeros((1, 1), jnp.int32)
     hidden = bert.forward(params, config, *map(jnp.asarray, row), positions=first).hidden
     pooled = bert.pooled(params, config, hidden[:, 0])

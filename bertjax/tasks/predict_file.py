@@ -11,7 +11,7 @@ import jax
 
 from bertjax.config import Config, MeshConfig
 from bertjax.errors import UserError
-from bertjax.files import check_output, write_whole
+from bertjax.files import check_output, write_output
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
@@ -83,10 +83,7 @@ class FileModel:
             blocks = self._predictor(labelled=False)(self._params, records)
             counts.append(_write_lines(temporary, blocks, total))
 
-        try:
-            write_whole(output.resolve(), write)
-        except OSError as error:
-            raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+        write_output(output, write)
         return {"records": counts[0], **notes.counts}
 
     def _count(self, file: Path) -> int | None:

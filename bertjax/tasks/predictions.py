@@ -10,14 +10,13 @@ import numpy as np
 
 from bertjax.config import Config
 from bertjax.data.examples import Batch, Example, pack_examples, unpack
+from bertjax.tasks.sentence_rows import batch_tokens, row_lengths
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import task_logits
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch, replicated
 from bertjax.train.objective import compute_dtype
 
 _RECORDS = 1024  # tokenized and packed at once
-_CPU_BATCH_TOKENS, _BATCH_TOKENS = 2048, 32_768  # larger batches are no faster on a CPU
-_SHORTEST_ROW = 64
 
 Prediction = dict[str, Any]
 
@@ -96,12 +95,8 @@ class Predictor:
     def _packed(self, examples: Sequence[Example]) -> tuple[Batch, int]:
         """All examples packed, and the rows of a batch, which divides theirs."""
         longest = max(len(example.token_ids) for example in examples)
-        length = _SHORTEST_ROW
-        while length < longest:
-            length *= 2
-        length = max(min(length, self._longest), longest)
-        tokens = _CPU_BATCH_TOKENS if jax.default_backend() == "cpu" else _BATCH_TOKENS
-        rows = max(tokens // length // self._shards, 1) * self._shards
+        length = max(min(row_lengths(longest)[0], self._longest), longest)
+        rows = max(batch_tokens() // length // self._shards, 1) * self._shards
         return pack_examples(examples, length, self._pad_id, rows), rows
 
 

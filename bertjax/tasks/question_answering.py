@@ -21,6 +21,7 @@ from bertjax.tasks.answer_report import (
 )
 from bertjax.tasks.answers import answer, with_threshold
 from bertjax.tasks.context_windows import Windows, token_range, windows_of
+from bertjax.tasks.encoder_rows import joined
 from bertjax.tasks.squad_files import Question, read_questions
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 
@@ -114,20 +115,16 @@ def _logits(
 
 def _examples(question: Question, windows: Windows, inputs: TextInputs) -> list[Example]:
     """`[CLS] question [SEP] context [SEP]` for every window."""
-    tokenizer = inputs.tokenizer
-    head = [tokenizer.classifier_id, *windows.question_ids, tokenizer.separator_id]
     spans = [answer.span for answer in question.answers or () if answer.span]
     right = token_range(windows.context, spans[0]) if spans else None
     examples = []
     for window in windows.ranges:
         ids = windows.context.token_ids[window.start : window.stop]
-        token_ids = np.concatenate([head, ids, [tokenizer.separator_id]], dtype=np.int32)
-        segment_ids = np.zeros_like(token_ids)
-        segment_ids[len(head) :] = min(1, inputs.num_segments - 1)
+        own = joined(inputs.tokenizer, inputs.num_segments, windows.question_ids, ids)
         targets = {} if question.answers is None else _targets(windows, window, right)
         if question.answers and right is None:  # it cannot be pointed to: nothing is right
             targets["is_start"][:] = targets["is_end"][:] = False
-        examples.append(Example(token_ids, segment_ids, targets))
+        examples.append(Example(*own, targets))
     return examples
 
 

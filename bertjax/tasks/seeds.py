@@ -12,14 +12,21 @@ from etils import epath
 from bertjax.config import Config
 from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located
-from bertjax.tasks.finetune import Pretrained, finetune, write_report
+from bertjax.tasks.finetune import finetune, write_report
+from bertjax.train.initial import InitialWeights
 from bertjax.train.run_folder import hold_run
 
 _CONFIG_FILE = "config.json"
 
 
 def finetune_seeds(
-    config: Config, pretrained: Pretrained, train: Path, dev: Path, run: epath.PathLike, seeds: int
+    config: Config,
+    initial: InitialWeights,
+    train: Path,
+    dev: Path,
+    run: epath.PathLike,
+    seeds: int,
+    scratch: bool = False,
 ) -> dict[str, Any]:
     """`finetune` with `seeds` seeds from `train.seed` on, in RUN/seeds/SEED.
 
@@ -42,7 +49,8 @@ def finetune_seeds(
         reports = {}
         for seed in range(config.train.seed, config.train.seed + seeds):
             own = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-            reports[seed] = finetune(own, pretrained, train, dev, folder / SEEDS_FOLDER / str(seed))
+            place = folder / SEEDS_FOLDER / str(seed)
+            reports[seed] = finetune(own, initial, train, dev, place, scratch)
         metric = config.task.metric if config.task else ""
         best = max(reports, key=lambda seed: _at_least(reports[seed]["figures"][metric]))
         report = reports[best] | {"seed": best} | _spread(reports)

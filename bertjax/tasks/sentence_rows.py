@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+import jax
 import numpy as np
 
 from bertjax.data.packing import pack, ranges
@@ -52,6 +53,19 @@ class SentenceRows:
     slots: np.ndarray
 
 
+def batch_tokens() -> int:
+    """Positions of a batch whose forward pass is computed at once: more are no faster."""
+    return 2048 if jax.default_backend() == "cpu" else 32_768
+
+
+def row_lengths(longest: int) -> list[int]:
+    """64 positions and powers of two times as many, descending; the first holds the longest."""
+    lengths = [_SHORTEST_ROW]
+    while lengths[0] < longest:
+        lengths.insert(0, 2 * lengths[0])
+    return lengths
+
+
 def most_sentences(row_length: int) -> int:
     """The most sentences in a row; a static shape."""
     return row_length // 4
@@ -82,8 +96,7 @@ def pack_sentences(window: Window, pad_id: int, batch_tokens: int) -> Iterator[S
     power of two.
     """
     left = np.arange(len(window.lengths))
-    row_lengths = _row_lengths(window.lengths, batch_tokens)
-    for row_length, shorter in pairwise([*row_lengths, 0]):
+    for row_length, shorter in pairwise([*_worthwhile(window.lengths, batch_tokens), 0]):
         order, starts = pack(window.lengths[left], row_length, most_sentences(row_length))
         firsts = window.lengths[left[order[starts[:-1]]]]  # the longest of each row, descending
         rows = int(np.count_nonzero(firsts > shorter))
@@ -96,20 +109,18 @@ def pack_sentences(window: Window, pad_id: int, batch_tokens: int) -> Iterator[S
             yield _filled(window, sentences, np.diff(ends), (batch_rows, row_length), pad_id)
 
 
-def _row_lengths(lengths: np.ndarray, batch_tokens: int) -> list[int]:
-    """The lengths of rows to use, descending: 64 positions or a power of two times as many.
+def _worthwhile(lengths: np.ndarray, batch_tokens: int) -> list[int]:
+    """The `row_lengths` to use for sentences of these lengths.
 
-    The greatest holds the longest sentence. A smaller one is worth compiling for if the sentences
-    that fit no row still smaller have the tokens of a batch.
+    A smaller one than the first is worth compiling for if the sentences that fit no row still
+    smaller have the tokens of a batch.
     """
-    row_lengths = [_SHORTEST_ROW]
-    while row_lengths[0] < lengths.max():
-        row_lengths.insert(0, 2 * row_lengths[0])
-    bounds = np.array([0, *reversed(row_lengths)])
+    found = row_lengths(lengths.max())
+    bounds = np.array([0, *reversed(found)])
     tokens, _ = np.histogram(lengths, bounds + 1, weights=lengths)  # of the sentences in between
     worth = tokens[::-1] >= batch_tokens
     worth[0] = True
-    return [length for length, kept in zip(row_lengths, worth, strict=True) if kept]
+    return [length for length, kept in zip(found, worth, strict=True) if kept]
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json, whole_characters
 from bertjax.tasks.task import Notes
 from bertjax.text.text_files import read_lines
 
@@ -17,7 +17,6 @@ MOVED = "answers moved to where their text stands"
 BLANK = "answers without a text (left out)"
 NOT_FOUND = "answers whose text is not in the context (scored, not trained on)"
 
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _MAX_BYTES = 1 << 32  # of a line; published files are one line
 _KINDS = {str: "a text", list: "a list", int: "a whole number", bool: "true or false"}
 _Value = TypeVar("_Value", str, list, int, bool)
@@ -168,6 +167,5 @@ def _value(entry: Any, name: str, kind: type[_Value], place: str) -> _Value:
         raise UserError(f"{place}: {name!r} is missing; expected the layout of SQuAD's files")
     if not isinstance(entry[name], kind):
         raise UserError(f"{place}: {name!r} must be {_KINDS[kind]}")
-    # Escapes can hold half a surrogate pair, which is no character.
-    whole: Any = _HALF_A_PAIR.sub("\ufffd", entry[name]) if kind is str else entry[name]
-    return whole
+    value: Any = whole_characters(entry[name]) if kind is str else entry[name]
+    return value

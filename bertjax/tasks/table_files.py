@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json, whole_characters
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
 
 _MAX_LINE_BYTES = 16 << 20
@@ -163,8 +163,7 @@ def _json_text(where: str, name: str, value: Any) -> str:
     if not isinstance(value, str):
         told = json.dumps(value)[:40]
         raise UserError(f"{where}: {name!r} must be a string or a number; found {told}")
-    # Escapes can hold half a surrogate pair, which is no character.
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+    return whole_characters(value).strip()
 
 
 def _tfds_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[Row]:

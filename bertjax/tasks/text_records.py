@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from bertjax.config import Classification, Regression
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
+from bertjax.tasks.encoder_rows import joined
 from bertjax.tasks.table_files import Row, read_table
 from bertjax.tasks.task import Notes, TextInputs
 
@@ -121,16 +122,12 @@ def _encode(
         whole = sum(len(part) + 1 for part in parts) + 1
         if whole > inputs.length:
             notes.add(f"rows cut to {inputs.length} tokens", place)
-        yield _joined(parts, inputs)
+        yield _cut(parts, inputs)
 
 
-def _joined(parts: Sequence[list[int]], inputs: TextInputs) -> tuple[np.ndarray, np.ndarray]:
-    """`[CLS] first [SEP]`, or `[CLS] first [SEP] second [SEP]`, cut to the length."""
-    tokenizer = inputs.tokenizer
+def _cut(parts: Sequence[list[int]], inputs: TextInputs) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and segment ids of a text or a pair, cut to the length."""
     room = inputs.length - 1 - len(parts)
     kept = kept_tokens(len(parts[0]), len(parts[1]), room) if len(parts) == 2 else (room,)
-    cut = [[*part[:count], tokenizer.separator_id] for part, count in zip(parts, kept, strict=True)]
-    ids = np.fromiter(chain([tokenizer.classifier_id], *cut), np.int32)
-    segments = np.zeros_like(ids)
-    segments[1 + len(cut[0]) :] = min(1, inputs.num_segments - 1)
-    return ids, segments
+    cut = [part[:count] for part, count in zip(parts, kept, strict=True)]
+    return joined(inputs.tokenizer, inputs.num_segments, *cut)

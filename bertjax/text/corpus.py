@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json, require_local, sha256_of
+from bertjax.files import require_local, sha256_of
+from bertjax.json_text import parse_json, whole_characters
 from bertjax.text.remote_files import find_files
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, CorpusFile, read_lines
 
@@ -200,8 +201,7 @@ def _cut_document(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _clean_lines(text: str) -> list[str]:
-    if not text.isascii():  # JSON escapes can hold half a surrogate pair, which is no character
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = text if text.isascii() else whole_characters(text)
     return [line for piece in text.split("\n") if (line := piece.strip())]
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json
 from bertjax.text.chunks import encode_sentences, tokenized_document
 from bertjax.text.corpus import Source, is_json
 from bertjax.text.records import encode_document, id_dtype

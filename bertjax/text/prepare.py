@@ -34,7 +34,7 @@ from bertjax.text.chunks import (
 )
 from bertjax.text.corpus import Source, open_source, read_documents
 from bertjax.text.disk import check_before_reading, check_before_tokenizing
-from bertjax.text.manifest import describe, make_manifest
+from bertjax.text.manifest import make_manifest
 from bertjax.text.merge import merge_split
 from bertjax.text.prepare_state import (
     PARTS,
@@ -49,11 +49,10 @@ from bertjax.text.prepare_state import (
     write_json,
 )
 from bertjax.text.scan import read_sample, scan
-from bertjax.text.tokenized_corpus import tokenize_corpus
 from bertjax.text.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece, train_wordpiece
 from bertjax.text.workers import map_unordered
 
-__all__ = ["PrepareSettings", "describe", "prepare", "tokenize_corpus"]
+__all__ = ["PrepareSettings", "prepare"]
 
 Report = Callable[[str, int, int | None, str], None]
 _TRAINERS: dict[str, Callable[[Iterator[str], int, bool], Tokenizer]] = {

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.files import parse_json, require_local, sha256_of, write_whole
+from bertjax.files import require_local, sha256_of, write_whole
+from bertjax.json_text import parse_json
 from bertjax.text.corpus import Source, fingerprint, open_source
 
 if TYPE_CHECKING:

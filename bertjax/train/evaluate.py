@@ -49,7 +49,7 @@ def evaluate(
             raise UserError(shortage)
         return _evaluate_folder(params, config, tokenizer, Path(data))
     assert corpus is not None
-    from bertjax.text.prepare import tokenize_corpus
+    from bertjax.text.tokenized_corpus import tokenize_corpus
 
     with tempfile.TemporaryDirectory() as folder:
         tokenize_corpus(corpus, tokenizer, Path(folder))

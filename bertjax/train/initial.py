@@ -6,7 +6,7 @@ A run keeps in `initial.json` what it was started from.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from etils import epath
@@ -16,6 +16,9 @@ from bertjax.errors import UserError
 from bertjax.files import read_json
 from bertjax.train.run_folder import write_file
 from bertjax.train.state import named_key
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
 
 # What the weights were trained for; vocabulary and tokenizer are compared by the digest.
 _DECISIVE = (
@@ -40,13 +43,13 @@ class InitialWeights:
     Attributes:
         params: nested dict of arrays, the parts of the model at its top.
         config: the encoder that they are for.
-        tokenizer_digest: of the tokenizer that they were trained with.
+        tokenizer: the one that they were trained with.
         source: what they are, in words.
     """
 
     params: dict[str, Any]
     config: ModelConfig
-    tokenizer_digest: str
+    tokenizer: "Tokenizer"
     source: str
 
 
@@ -69,10 +72,10 @@ def complete_params(
     Raises:
         UserError: they were trained with another tokenizer or are for another encoder.
     """
-    if initial.tokenizer_digest != tokenizer_digest:
+    if (theirs := initial.tokenizer.digest) != tokenizer_digest:
         raise UserError(
             "the initial weights were trained with another tokenizer "
-            f"({initial.tokenizer_digest[:12]}) than the data's ({tokenizer_digest[:12]}): "
+            f"({theirs[:12]}) than the data's ({tokenizer_digest[:12]}): "
             "run bertjax prepare --tokenizer with theirs"
         )
     _refuse_other_encoder(initial.config, config.model)
@@ -97,26 +100,20 @@ def record_source(run: epath.Path, source: str) -> dict[str, str]:
     return known
 
 
-def recorded_source(
-    run: epath.Path, given: bool, step: int | None, tell: Callable[[str], None]
-) -> dict[str, str]:
+def recorded_source(run: epath.Path, has_weights: bool) -> dict[str, str]:
     """`started_from` of a run that was started from given weights; otherwise nothing.
 
     Args:
         run: the run's folder.
-        given: whether weights to start from are given now.
-        step: the run's last checkpoint; None: it has none.
-        tell: takes the line that says that the given weights are not used.
+        has_weights: whether it has a checkpoint, or weights to start from are given again.
 
     Raises:
-        UserError: it was started from weights, which it needs again as it has no checkpoint yet.
+        UserError: it was started from weights, and has none now.
     """
-    if given and step is not None:
-        tell(f"{run} goes on from its step {step}; --init is not used")
     if not (run / _FILE).exists():
         return {}
     known = read_json(run / _FILE)
-    if step is None and not given:
+    if not has_weights:
         raise UserError(
             f"{run} was started with --init, from {known['started_from']}, and has no checkpoint "
             "yet: give --init again, or start another run"

@@ -7,7 +7,6 @@ field of the model's settings, and leaves to `checkpoints` how a state is kept.
 import contextlib
 import dataclasses
 import itertools
-import json
 import logging
 import math
 import os
@@ -29,7 +28,7 @@ from bertjax.train.mesh import batch_sharding, everywhere, put_batch
 from bertjax.train.profile import profiled
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
-from bertjax.train.run_folder import write_config, write_file
+from bertjax.train.run_folder import write_config
 from bertjax.train.signals import STOPPED, StopRequest
 from bertjax.train.state import (
     State,
@@ -72,10 +71,10 @@ def fit(
         stream: `objective.batch` from a step on, made ahead of its use; default: made when used.
         flops: the model's own arithmetic in the batch of a step, for MFU.
         identity: digests (of the data, of the tokenizer) that must not change within a run.
-        facts: what checkpoints and `summary.json` tell besides.
+        facts: what checkpoints and the summary tell besides.
 
     Returns:
-        The summary that was written.
+        The run's final figures, with how, where and by what they came about.
 
     Raises:
         UserError: these do not fit together, or gradients or weights are no longer finite.
@@ -96,7 +95,7 @@ def fit(
             objective, config, run, program, checkpoints, flops, kept, stop, report
         )
         last = _train(training, start, state, batches)
-        return _summarise(run, last, kept, report)
+        return _summary(last, kept, report)
 
 
 class _Training(NamedTuple):
@@ -309,8 +308,8 @@ def _save(
     checkpoints.save(step, state, kept, kept["criterion"] if kept["validation"] else None)
 
 
-def _summarise(run: epath.Path, steps: int, kept: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Writes and returns the run's final figures."""
+def _summary(steps: int, kept: dict[str, Any], report: Report) -> dict[str, Any]:
+    """The run's final figures."""
     validation = {f"validation_{name}": value for name, value in kept["validation"].items()}
     versions = {name: metadata.version(name) for name in _PACKAGES}
     used = {
@@ -318,9 +317,5 @@ def _summarise(run: epath.Path, steps: int, kept: dict[str, Any], report: Report
         "devices": jax.device_count(),
         "versions": {"python": platform.python_version()} | versions,
     }
-    summary = (
-        {"steps": steps} | validation | report.summary() | kept["identity"] | kept["facts"] | used
-    )
-    if jax.process_index() == 0:
-        write_file(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
-    return summary
+    known = kept["identity"] | kept["facts"]
+    return {"steps": steps} | validation | report.summary() | known | used

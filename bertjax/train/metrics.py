@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from bertjax.errors import UserError, is_transient
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json
 from bertjax.train import events
 from bertjax.train.run_folder import write_file
 
@@ -25,8 +27,8 @@ class MetricsLog:
     A remote run (`gs://`) is written in a local folder and copied whole by `upload`.
     """
 
-    def __init__(self, run: Any, last_step: int) -> None:
-        """Opens the log of `run`, an epath.Path; what it says of steps beyond `last_step` goes."""
+    def __init__(self, run: epath.Path, last_step: int) -> None:
+        """Opens the log of `run`; what it says of steps beyond `last_step` goes."""
         self._run, self._failed = run, False
         self._remote = "://" in str(run)
         self._folder = Path(tempfile.mkdtemp(prefix="bertjax-")) if self._remote else Path(run)
@@ -128,7 +130,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _read(path: Any) -> bytes:
+def _read(path: Path | epath.Path) -> bytes:
     try:
         return path.read_bytes() if path.exists() else b""
     except OSError as error:

@@ -1,10 +1,6 @@
 """`bertjax pretrain`: config and data become an objective, and the loop trains it."""
 
-import contextlib
 import dataclasses
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,21 +15,16 @@ from bertjax.files import located
 from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.batches import TrainingBatches, Validation, validation_shortage
-from bertjax.train.checkpoint import Checkpoints
 from bertjax.train.initial import (
     InitialWeights,
-    complete_params,
-    record_source,
-    recorded_source,
 )
-from bertjax.train.loop import fit
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_mesh
 from bertjax.train.objective import mlm_nsp_objective, pretraining_heads
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
-from bertjax.train.record import list_steps
-from bertjax.train.run_folder import hold_run, open_run, write_file
+from bertjax.train.run import last_step, tell, train_run, use_compilation_cache
+from bertjax.train.run_folder import hold_run, open_run, write_summary
 from bertjax.train.together import same_everywhere
 
 if TYPE_CHECKING:
@@ -84,9 +75,10 @@ def pretrain(
         config, changes = open_run(run, config)
         if not same_everywhere([to_json(config), manifest["digest"], initial is not None]):
             raise UserError("the processes of this run differ in their config, --data or --init")
-        changes = [f"{change}, otherwise as the run was started" for change in changes]
         remarks = [*changes, *remarks, *_unfinished_warmup(config)]
-        return _train(config, data, folder, initial, manifest, tokenizer, remarks)
+        summary = _train(config, data, folder, initial, manifest, tokenizer, remarks)
+        write_summary(folder, summary)
+    return summary
 
 
 def _unfinished_warmup(config: Config) -> list[str]:
@@ -114,7 +106,7 @@ def _train(
     batches = TrainingBatches(data, tokenizer, config)
     validation = Validation(data, tokenizer, config, batch_sharding(mesh))
     if shortage := validation_shortage(data, config):
-        _tell(f"training without validation: {shortage}")
+        tell(f"training without validation: {shortage}")
         validation = ()
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
     objective = mlm_nsp_objective(config, table, batches, validation)
@@ -122,37 +114,21 @@ def _train(
         "parameters": count_parameters(config.model, pretraining_heads(config)),
         "corpora": _corpora(manifest),
     }
-
-    def initial_params() -> Any:
-        assert initial is not None
-        given = initial()
-        params = complete_params(given, config, objective.init, tokenizer.digest, _tell)
-        facts.update(record_source(run, given.source))  # known before a checkpoint is
-        return params
-
-    folder = run / "checkpoints"
-    with contextlib.closing(Checkpoints(folder, config.train.keep_checkpoints)) as checkpoints:
-        step = max(list_steps(folder), default=None)
-        facts |= recorded_source(run, initial is not None, step, _tell)
-        save_tokenizer(tokenizer, run / "tokenizer", step is not None)
-        for remark in remarks:
-            _tell(remark)
-        return fit(
-            objective,
-            config,
-            run,
-            checkpoints=checkpoints,
-            initial_params=initial_params if initial else None,
-            stream=batches.stream,
-            flops=step_flops(config),
-            identity={"data_digest": manifest["digest"], "tokenizer_digest": tokenizer.digest},
-            facts=facts,
-        )
-
-
-def _tell(line: str) -> None:
-    if jax.process_index() == 0:
-        print(f"bertjax: {line}", file=sys.stderr)
+    step = last_step(run)
+    if initial is not None and step is not None:
+        remarks = [*remarks, f"{run} goes on from its step {step}; --init is not used"]
+    return train_run(
+        objective,
+        config,
+        run,
+        tokenizer,
+        initial,
+        identity={"data_digest": manifest["digest"]},
+        facts=facts,
+        remarks=remarks,
+        stream=batches.stream,
+        flops=step_flops(config),
+    )
 
 
 def _corpora(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -171,40 +147,3 @@ def with_vocab_size(config: Config, vocab_size: int) -> Config:
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, vocab_size=vocab_size)
     )
-
-
-def save_tokenizer(tokenizer: "Tokenizer", folder: epath.Path, started: bool) -> None:
-    """Writes a tokenizer's files into a run, which may be remote.
-
-    Another tokenizer that is there already is replaced, unless training has `started`: the run has
-    a checkpoint.
-
-    Raises:
-        UserError: the run was trained with the tokenizer that is there.
-    """
-    with tempfile.TemporaryDirectory() as local:
-        tokenizer.save(local)
-        files = {file.name: file.read_bytes() for file in Path(local).iterdir()}
-    if started:
-        there = {name for name in files if (folder / name).exists()}
-        if any((folder / name).read_bytes() != files[name] for name in there):
-            raise UserError(f"{folder} is another tokenizer than the data's: start another run")
-        files = {name: files[name] for name in files.keys() - there}
-    if jax.process_index() == 0:
-        if not started and folder.exists():
-            folder.rmtree()
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_file(folder / name, content)
-
-
-def use_compilation_cache() -> None:
-    """Keeps compiled programs in `~/.cache/bertjax`, unless JAX_COMPILATION_CACHE_DIR says where.
-
-    The second start of a tiny model then takes a third of the time.
-    """
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "bertjax", "xla")
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from etils import epath
 
 from bertjax.train.run_folder import write_file
 
@@ -28,7 +29,7 @@ def profiled(
     steps: Iterator[Any],
     before: int,
     count: int,
-    folder: Any,
+    folder: epath.Path,
     say: Callable[[str], None],
 ) -> Iterator[Any]:
     """Passes steps on, and traces `count` of them after the first `before`.
@@ -37,7 +38,7 @@ def profiled(
         steps: runs a step each time it is asked; each has its `figures`. There are enough of them.
         before: how many to leave out.
         count: how many to trace; the last one is waited for.
-        folder: an epath.Path, where the trace is written; TensorBoard's profile plugin and xprof
+        folder: where the trace is written; TensorBoard's profile plugin and xprof
             find it in RUN/plugins/profile/NAME.
         say: takes a table of the kinds of operations that took most of the time.
     """

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import jax
+from etils import epath
 
 from bertjax.config import Config, total_steps
 from bertjax.errors import UserError
@@ -39,8 +40,8 @@ class _Pending(NamedTuple):
 class Report:
     """The log, the progress bar and the running totals of a run."""
 
-    def __init__(self, run: Any, config: Config, start: int, totals: dict[str, Any]) -> None:
-        """`run`: an epath.Path; `start`, `totals`: the step and totals of a resumed checkpoint."""
+    def __init__(self, run: epath.Path, config: Config, start: int, totals: dict[str, Any]) -> None:
+        """`start`, `totals`: the step and totals of a resumed checkpoint."""
         self._every, self._last = config.train.log_every, total_steps(config)
         self._log = MetricsLog(run, start) if jax.process_index() == 0 else None
         self._bar = Progress("training", total=self._last) if self._log else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 from flax import traverse_util
 
 from bertjax.config import (
@@ -26,9 +28,9 @@ from bertjax.train.together import all_agree
 
 FILE_NAME = "config.json"
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
-_MAY_DIFFER = (
-    "model.attention:",
-    "model.epilogues:",
+_MAY_DIFFER = {
+    "model.attention",
+    "model.epilogues",
     "train.steps",
     "train.epochs",
     "train.log_every",
@@ -36,8 +38,10 @@ _MAY_DIFFER = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.profile_steps",
-    "mesh.",
-)
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.tensor",
+}
 
 
 def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[str]]:
@@ -52,8 +56,6 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.
     """
-    from etils import epath
-
     folder, config = epath.Path(run), with_steps(config, total_steps(config))
     file = folder / FILE_NAME
     try:
@@ -102,10 +104,16 @@ def _require_shared(run: Path) -> None:
         )
 
 
-def write_config(run: Any, config: Config) -> None:
-    """Writes the `config.json` of a run, an epath.Path, in the first process alone."""
+def write_config(run: epath.Path, config: Config) -> None:
+    """Writes the `config.json` of a run, in the first process alone."""
     if jax.process_index() == 0:
         write_file(run / FILE_NAME, to_json(config).encode())
+
+
+def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
+    """Writes the `summary.json` of a run that has ended, in the first process alone."""
+    if jax.process_index() == 0:
+        write_file(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
 
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
@@ -113,16 +121,16 @@ def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
     if bool(own) == bool(asked) and all(map(_alike, own, asked)):
         config = _with_phases(config, own)
-    changes = differences(_with_phases(old, own), config)
-    if refused := [line for line in changes if not line.startswith(_MAY_DIFFER)]:
+    changes = _differences(_with_phases(old, own), config)
+    if refused := [line for name, line in changes.items() if name not in _MAY_DIFFER]:
         raise UserError(
             f"{run} was started with other settings: {'; '.join(refused)}; "
             "take them back, or start another run"
         )
     if own != asked:
         steps = ", ".join(str(phase.steps) for phase in own)
-        changes.append(f"train.phases: the run keeps its own, now of {steps} steps")
-    return config, changes
+        changes["train.phases"] = f"train.phases: the run keeps its own, now of {steps} steps"
+    return config, [f"{line}, otherwise as the run was started" for line in changes.values()]
 
 
 def _with_findings(config: Config, old: Config) -> Config:
@@ -142,20 +150,20 @@ def _with_phases(config: Config, phases: tuple[Phase, ...]) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, phases=phases))
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """Lines such as `train.steps: 100 -> 200`, one per field that differs."""
+def _differences(old: Config, new: Config) -> dict[str, str]:
+    """Lines such as `train.steps: 100 -> 200`, by the name of the field that differs."""
     before, after = (
         traverse_util.flatten_dict(dataclasses.asdict(config), sep=".") for config in (old, new)
     )
-    return [
-        f"{name}: {before.get(name)} -> {after.get(name)}"
+    return {
+        name: f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in before | after
         if before.get(name) != after.get(name)
-    ]
+    }
 
 
-def write_file(path: Any, data: bytes) -> None:
-    """Writes a file of a local or remote run, an epath.Path: it appears whole or not at all.
+def write_file(path: Path | epath.Path, data: bytes) -> None:
+    """Writes a file of a local or remote run: it appears whole or not at all.
 
     A remote object does so by itself; it can neither be renamed nor appended to.
 
@@ -166,7 +174,7 @@ def write_file(path: Any, data: bytes) -> None:
         if "://" in str(path):
             path.write_bytes(data)
         else:
-            write_whole(path, lambda temporary: temporary.write_bytes(data))
+            write_whole(Path(path), lambda temporary: temporary.write_bytes(data))
     except OSError as error:
         if is_transient(error):
             raise

@@ -17,7 +17,7 @@ from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from bertjax.errors import UserError, is_forbidden, is_transient
-from bertjax.files import parse_json
+from bertjax.json_text import parse_json
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What the folders are called while they are being written."""

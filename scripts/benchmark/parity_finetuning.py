@@ -30,7 +30,7 @@ import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
 
 import bertjax
-from bertjax.api import load_pretrained
+from bertjax.api import load_initial
 from bertjax.config import Classification, Config, OptimizerConfig, Regression, load_config
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
@@ -127,7 +127,7 @@ def ours(config: Config, model: str, train: Path, dev: Path, seed: int) -> float
     """The best evaluation of `bertjax finetune`."""
     config = with_seed(config, seed)
     with tempfile.TemporaryDirectory() as run:
-        report = finetune(config, load_pretrained(model), train, dev, run)
+        report = finetune(config, load_initial(model), train, dev, run)
     return report["figures"][report["metric"]]
 
 

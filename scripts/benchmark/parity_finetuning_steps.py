@@ -20,14 +20,14 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 import transformers  # pyright: ignore[reportMissingImports]
 
-from bertjax.api import load_pretrained
+from bertjax.api import load_initial
 from bertjax.config import Config
 from bertjax.tasks.example_batches import ExampleBatches
-from bertjax.tasks.finetune import Pretrained, finetune
+from bertjax.tasks.finetune import finetune
 from bertjax.tasks.finetune_config import with_model, with_planned_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.task_objective import task_objective
-from bertjax.train.initial import complete_params
+from bertjax.train.initial import InitialWeights, complete_params
 from scripts.benchmark.parity_finetuning import (
     adamw,
     arguments,
@@ -49,32 +49,32 @@ def main() -> None:
     fixed = ["--model.dropout=0", "--train.log_every=1", f"--train.steps={parsed.steps}"]
     config = config_of(parsed.config, [*overrides, *fixed])
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=None))
-    pretrained = load_pretrained(parsed.model)
-    found = ours(config, pretrained, parsed.train, parsed.dev)
-    expected = theirs(config, pretrained, parsed.model, parsed.train)
+    initial = load_initial(parsed.model)
+    found = ours(config, initial, parsed.train, parsed.dev)
+    expected = theirs(config, initial, parsed.model, parsed.train)
     for step in range(0, parsed.steps, max(1, parsed.steps // 8)):
         print(f"step {step + 1}: {found[step]:.6f}, PyTorch {expected[step]:.6f}")
     print(f"{parsed.steps} losses differ by at most {np.abs(found - expected).max():.2g}")
 
 
-def ours(config: Config, pretrained: Pretrained, train: Path, dev: Path) -> np.ndarray:
+def ours(config: Config, initial: InitialWeights, train: Path, dev: Path) -> np.ndarray:
     """The loss of every step of `bertjax finetune`, float64 [steps]."""
     with tempfile.TemporaryDirectory() as run:
-        finetune(config, pretrained, train, dev, run)
+        finetune(config, initial, train, dev, run)
         lines = (Path(run) / "metrics.jsonl").read_text().splitlines()
     return np.array([line["loss"] for line in map(json.loads, lines) if "loss" in line])
 
 
-def theirs(config: Config, pretrained: Pretrained, model: str, train: Path) -> np.ndarray:
+def theirs(config: Config, initial: InitialWeights, model: str, train: Path) -> np.ndarray:
     """The same from PyTorch."""
-    tokenizer = pretrained.tokenizer
-    own = with_model(config, pretrained.weights.config)
+    tokenizer = initial.tokenizer
+    own = with_model(config, initial.config)
     task = labelled_task(own, tokenizer, train)
     examples = examples_of(task, train)
     own = with_task(with_planned_steps(own, len(examples)), task)
     ordered = ExampleBatches(examples, own, tokenizer.pad_id)
     init = task_objective(task, own, ordered, lambda _: {}).init
-    params = complete_params(pretrained.weights, own, init, tokenizer.digest, print)
+    params = complete_params(initial, own, init, tokenizer.digest, print)
 
     network: Any = transformers.BertForSequenceClassification.from_pretrained(
         model,

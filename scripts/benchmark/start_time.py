@@ -43,7 +43,7 @@ def main() -> None:
 def first_step_seconds(config: str, data: str, folder: Path) -> float:
     """Starts a run; its programs are kept in `folder`."""
     run = Path(tempfile.mkdtemp(dir=folder))
-    command = [sys.executable, "-m", "bertjax.cli", "pretrain", config, "--train.log_every=1"]
+    command = [sys.executable, "-m", "bertjax", "pretrain", config, "--train.log_every=1"]
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     started = time.perf_counter()
     process = subprocess.Popen(

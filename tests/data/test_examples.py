@@ -8,7 +8,6 @@ from bertjax.data.examples import (
     most_examples,
     pack_examples,
     row_length,
-    shuffled,
     unpack,
 )
 
@@ -55,11 +54,3 @@ def test_nothing_but_examples_is_marked_as_one(lengths):
 @pytest.mark.parametrize(("longest", "expected"), [(1, 32), (32, 32), (33, 64), (100, 100)])
 def test_rows_are_as_long_as_the_longest_example_rounded_up(longest, expected):
     assert row_length(np.array([3, longest]), 100) == expected
-
-
-def test_an_epoch_is_a_permutation_of_its_own():
-    first, second = shuffled(100, seed=1, epoch=0), shuffled(100, seed=1, epoch=1)
-    assert sorted(first) == sorted(second) == list(range(100))
-    assert (first != second).any()
-    assert (first != shuffled(100, seed=2, epoch=0)).any()
-    np.testing.assert_array_equal(first, shuffled(100, seed=1, epoch=0))

@@ -12,7 +12,6 @@ from bertjax.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from bertjax.tasks.finetune import Pretrained
 from bertjax.train.initial import InitialWeights
 from tests.tasks.small_bert import CONFIG, PARAMS, TOKENIZER, WORDS
 
@@ -36,10 +35,9 @@ def write_words(file: Path, words: Sequence[Sequence[str]], rows: int, seed: int
     return file
 
 
-def pretrained(scratch: bool = False) -> Pretrained:
+def pretrained() -> InitialWeights:
     """The small model, as if it had been pretrained."""
-    weights = InitialWeights(PARAMS, CONFIG, TOKENIZER.digest, "a small model")
-    return Pretrained(weights, TOKENIZER, scratch)
+    return InitialWeights(PARAMS, CONFIG, TOKENIZER, "a small model")
 
 
 def config(epochs: float | None = 2, **train: object) -> Config:

@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_line(source, tmp_path, monkeypatch):
     def full(path, write):
         write(type(path)("/dev/full"))
 
-    monkeypatch.setattr("bertjax.tasks.embedding_file.write_whole", full)
+    monkeypatch.setattr("bertjax.files.write_whole", full)
     with pytest.raises(UserError, match=r"out.npy: cannot be written \(No space left"):
         run(source, tmp_path / "out.npy")
 

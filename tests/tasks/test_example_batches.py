@@ -38,6 +38,11 @@ def test_a_batch_depends_on_the_seed_and_the_step_alone():
     assert seen(batches(seed=1)(5)) != seen(first)
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    epochs = [batches(batch_size=len(LENGTHS)).indices(step) for step in range(2)]
+    assert epochs[0] != epochs[1]
+
+
 def test_rows_divide_over_the_microbatches():
     rows = {len(batches(accumulation=4)(step)["token_ids"]) for step in range(20)}
     assert all(count % 4 == 0 for count in rows)

@@ -7,7 +7,6 @@ import threading
 import jax
 import numpy as np
 import pytest
-from etils import epath
 
 import bertjax
 from bertjax.config import (
@@ -21,7 +20,7 @@ from bertjax.config import (
 )
 from bertjax.errors import UserError
 from bertjax.files import held
-from bertjax.tasks.finetune import Pretrained, _write_summary, finetune
+from bertjax.tasks.finetune import finetune
 from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.initial import InitialWeights
 from bertjax.train.run_folder import open_run
@@ -90,13 +89,6 @@ def test_the_summary_has_the_figures_of_the_step_that_the_run_opens_at(finished)
     assert (summary["steps"], summary["best_step"]) == (24, report["best_step"])
     found = {name: summary[f"validation_{name}"] for name in report["figures"]}
     assert found == report["figures"]
-
-
-def test_the_best_step_s_figures_take_the_place_of_the_last_s(tmp_path):
-    last = {"steps": 24, "validation_accuracy": 0.5, "seconds": 3.0}
-    _write_summary(epath.Path(tmp_path), last, {"best_step": 12, "figures": {"accuracy": 0.75}})
-    found = json.loads((tmp_path / "summary.json").read_text())
-    assert found == last | {"best_step": 12, "validation_accuracy": 0.75}
 
 
 def test_predictions_come_in_the_files_order_whether_it_has_labels_or_not(
@@ -200,7 +192,7 @@ def test_a_finished_run_is_reported_again_without_training(finished, files):
 
 
 def test_scratch_starts_from_random_weights(files, tmp_path):
-    report = finetune(config(1), pretrained(scratch=True), *files, tmp_path)
+    report = finetune(config(1), pretrained(), *files, tmp_path, scratch=True)
     assert report["started_from"] == "random weights"
     first = losses(tmp_path)[0]
     assert first == pytest.approx(np.log(2), abs=0.05)  # the head of a fresh model says nothing
@@ -212,7 +204,7 @@ def test_frozen_layers_stay_as_they_were_in_the_checkpoint(files, tmp_path):
         settings, optimizer=dataclasses.replace(settings.optimizer, frozen_layers=1)
     )
     finetune(settings, pretrained(), *files, tmp_path)
-    before, after = pretrained().weights.params, bertjax.load(tmp_path).params
+    before, after = pretrained().params, bertjax.load(tmp_path).params
     same = lambda *path: np.array_equal(_at(before, path), _at(after, path))  # noqa: E731
     assert same("embeddings", "token")
     assert same("layers", "0", "intermediate", "kernel")
@@ -360,17 +352,17 @@ def test_other_files_or_weights_are_another_run(finished, files, tmp_path):
     with pytest.raises(UserError, match="dev file digest"):
         finetune(config(), pretrained(), train, other, finished[0])
     with pytest.raises(UserError, match="initial weights digest"):
-        finetune(config(), pretrained(scratch=True), train, dev, finished[0])
+        finetune(config(), pretrained(), train, dev, finished[0], scratch=True)
 
 
 def test_the_head_of_another_task_is_left_out(finished, files, tmp_path, capsys):
     bert = bertjax.load(finished[0])
-    weights = InitialWeights(bert.params, bert.config, bert.tokenizer.digest, "a task")
+    initial = InitialWeights(bert.params, bert.config, bert.tokenizer, "a task")
     text = files[0].read_text().replace("\tfirst", "\tother")
     (tmp_path / "train.tsv").write_text(text)
     (tmp_path / "dev.tsv").write_text(text)
     own = (tmp_path / "train.tsv", tmp_path / "dev.tsv", tmp_path / "run")
-    finetune(config(0.5), Pretrained(weights, bert.tokenizer), *own)
+    finetune(config(0.5), initial, *own)
     assert "new, at random: classification_head" in capsys.readouterr().err
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bertjax.text import prepare as prepare_module
-from bertjax.text.prepare import describe, prepare
+from bertjax.text.manifest import describe
+from bertjax.text.prepare import prepare
 from bertjax.text.token_counts import TokenCounts
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece
 from tests.text.corpora import (

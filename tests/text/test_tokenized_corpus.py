@@ -5,7 +5,8 @@ import pytest
 
 from bertjax.data.shards import open_split, read_manifest
 from bertjax.errors import UserError
-from bertjax.text.prepare import prepare, tokenize_corpus
+from bertjax.text.prepare import prepare
+from bertjax.text.tokenized_corpus import tokenize_corpus
 from bertjax.text.tokenizer import load_tokenizer
 from tests.text.corpora import (
     made_up_documents,

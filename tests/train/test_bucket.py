@@ -14,7 +14,8 @@ from bertjax.train import storage
 from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.loop import fit
 from bertjax.train.metrics import MetricsLog
-from bertjax.train.pretrain import pretrain, save_tokenizer
+from bertjax.train.pretrain import pretrain
+from bertjax.train.run import save_tokenizer
 from bertjax.train.run_folder import open_run, write_file
 from tests.train.bucket import use_bucket
 from tests.train.states import assert_same

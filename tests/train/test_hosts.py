@@ -151,7 +151,7 @@ def test_processes_that_were_started_differently_are_all_refused(two, what, told
 
 
 def commands(data, other_data, run):
-    start = ("bertjax.cli", "pretrain", "base", "--run", run, *OPTIONS)
+    start = ("bertjax", "pretrain", "base", "--run", run, *OPTIONS)
     return (*start, "--data", data), (*start, "--data", other_data)
 
 

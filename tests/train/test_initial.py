@@ -17,6 +17,7 @@ from bertjax.train.initial import (
     record_source,
     recorded_source,
 )
+from tests.tasks.small_bert import TOKENIZER
 
 MODEL = ModelConfig(
     num_layers=1, hidden_size=8, num_heads=2, intermediate_size=12, vocab_size=20, max_length=16
@@ -27,10 +28,10 @@ INIT = functools.partial(bert.init_params, MODEL)
 def weights(heads, config=MODEL):
     labelled = dataclasses.replace(config, labels=("a", "b"))
     params = bert.init_params(labelled, jax.random.key(9), heads)
-    return InitialWeights(params, config, "digest", "weights of somebody")
+    return InitialWeights(params, config, TOKENIZER, "weights of somebody")
 
 
-def complete(initial, config=MODEL, digest="digest"):
+def complete(initial, config=MODEL, digest=TOKENIZER.digest):
     told = []
     return complete_params(initial, Config(config), INIT, digest, told.append), told
 
@@ -59,18 +60,21 @@ def test_another_encoder_is_refused_with_the_options_that_describe_it():
 
 
 def test_a_run_that_was_started_from_weights_and_has_no_checkpoint_needs_them_again(tmp_path):
-    run, told = epath.Path(tmp_path), []
-    assert recorded_source(run, given=True, step=None, tell=told.append) == {}
+    run = epath.Path(tmp_path)
+    assert recorded_source(run, has_weights=False) == {}
     known = record_source(run, "weights of somebody")
     with pytest.raises(UserError, match="from weights of somebody, and has no checkpoint yet"):
-        recorded_source(run, given=False, step=None, tell=told.append)
-    assert recorded_source(run, given=True, step=None, tell=told.append) == known
-    assert recorded_source(run, given=False, step=5, tell=told.append) == known
-    assert told == []
-    assert recorded_source(run, given=True, step=5, tell=told.append) == known
-    assert told == [f"{run} goes on from its step 5; --init is not used"]
+        recorded_source(run, has_weights=False)
+    assert recorded_source(run, has_weights=True) == known
+
+
+def test_a_damaged_note_of_what_a_run_was_started_from_is_told_in_a_line(tmp_path):
+    (tmp_path / "initial.json").write_text('{"started')
+    with pytest.raises(UserError, match=r"initial\.json: not valid JSON"):
+        recorded_source(epath.Path(tmp_path), has_weights=True)
 
 
 def test_another_tokenizer_is_refused():
-    with pytest.raises(UserError, match=r"another tokenizer \(digest\) than the data's \(other\)"):
+    refused = rf"another tokenizer \({TOKENIZER.digest[:12]}\) than the data's \(other\)"
+    with pytest.raises(UserError, match=refused):
         complete(weights([]), digest="other")

@@ -62,7 +62,6 @@ def test_evaluation_lines_have_no_loss_and_come_when_due(uninterrupted):
 
 def test_the_summary_has_the_last_evaluation_and_the_facts(uninterrupted):
     run, summary = uninterrupted
-    assert summary == json.loads((run / "summary.json").read_text())
     last = read_lines(run, "validation_mlm_loss")[-1]
     assert summary["validation_mlm_loss"] == last["validation_mlm_loss"]
     assert (summary["steps"], summary["parameters"], summary["data_digest"]) == (20, 9, "abc")

@@ -26,7 +26,8 @@ from bertjax.train.evaluate import evaluate
 from bertjax.train.initial import InitialWeights
 from bertjax.train.mesh import batch_sharding, make_mesh
 from bertjax.train.plan import step_flops
-from bertjax.train.pretrain import pretrain, save_tokenizer, with_vocab_size
+from bertjax.train.pretrain import pretrain, with_vocab_size
+from bertjax.train.run import save_tokenizer
 from tests.text.corpora import made_up_documents, silent, small_settings, write_corpus
 from tests.train.toy import small_config
 
@@ -49,6 +50,7 @@ def test_a_run_holds_all_that_using_it_takes(trained, data):
     manifest = json.loads((data / "manifest.json").read_text())
     assert summary["data_digest"] == manifest["digest"]
     assert summary["steps"] == 6
+    assert summary == json.loads((run / "summary.json").read_text())
     assert 0 < summary["validation_nsp_accuracy"] < 1
     assert np.isfinite(summary["validation_mlm_loss"])
 
@@ -274,7 +276,7 @@ def test_the_tokenizer_of_a_run_with_a_checkpoint_must_be_the_datas(
 
 def test_initial_weights_of_another_tokenizer_are_refused(data, other_tokenizer, tmp_path):
     config = small_config()
-    initial = InitialWeights({}, config.model, other_tokenizer.digest, "somebody's")
+    initial = InitialWeights({}, config.model, other_tokenizer, "somebody's")
     with pytest.raises(UserError, match="initial weights were trained with another tokenizer"):
         pretrain(config, data, tmp_path / "run", lambda: initial)
     assert not (tmp_path / "run" / "config.json").exists()

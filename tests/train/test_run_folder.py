@@ -64,8 +64,9 @@ def test_more_steps_make_the_last_phase_longer_and_the_same_command_goes_on(tmp_
     start(tmp_path, phased())
     told = start(tmp_path, phased(steps=2000))
     assert told == [
-        "train.steps: 1000 -> 2000",
-        "train.phases: the run keeps its own, now of 700, 1300 steps",
+        "train.steps: 1000 -> 2000, otherwise as the run was started",
+        "train.phases: the run keeps its own, now of 700, 1300 steps, otherwise as the run was "
+        "started",
     ]
     assert steps_of(tmp_path) == [700, 1300]
     assert read_config(tmp_path).train.phases[1].warmup_steps == 20
