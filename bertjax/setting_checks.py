@@ -11,7 +11,7 @@ from bertjax.settings import LONGEST_FUSED, Config, ModelConfig, Phase, phases
 def validate(config: Config) -> None:
     """Refuses settings that cannot work, before anything is compiled; raises UserError."""
     data, optimizer = config.data, config.optimizer
-    _check_numbers(config)
+    check_numbers(config)
     _check_shares(config)
     _check_attention(config)
     if data.pairs != "none" and config.model.num_segments < 2:
@@ -84,7 +84,7 @@ def _check_attention(config: Config) -> None:
         )
 
 
-def _check_numbers(config: Config) -> None:
+def check_numbers(config: Config) -> None:
     """Refuses what is not finite and greater than 0, or negative where 0 has a meaning."""
     for name, value in _given(
         config,

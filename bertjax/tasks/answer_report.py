@@ -9,6 +9,7 @@ from bertjax.config import QuestionAnswering
 from bertjax.tasks.answers import best_text, best_threshold
 from bertjax.tasks.squad_files import Question
 from bertjax.tasks.squad_scores import exact_match, f1
+from bertjax.tasks.task import spread_out
 
 _METRICS = {"exact_match": exact_match, "f1": f1}
 _LENGTHS = {  # words of the expected answer
@@ -19,7 +20,6 @@ _LENGTHS = {  # words of the expected answer
     "6 to 10 words": range(6, 11),
     "more words": range(11, 1 << 30),
 }
-_SAMPLES = 20
 
 Predictions = Sequence[dict[str, Any]]
 
@@ -129,7 +129,6 @@ def _errors(
 ) -> list[dict[str, Any]]:
     """A few questions whose answer is not exactly right, at equal distances."""
     (wrong,) = np.nonzero(scores["exact_match"] == 0)
-    places = np.linspace(0, len(wrong) - 1, min(_SAMPLES, len(wrong))).round().astype(int)
     return [
         {
             "row": questions[index].row,
@@ -138,5 +137,5 @@ def _errors(
             "answer": predictions[index]["answer"],
             "f1": float(scores["f1"][index]),
         }
-        for index in wrong[places]
+        for index in spread_out(wrong.tolist())
     ]

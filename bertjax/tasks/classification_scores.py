@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from bertjax.tasks.task import MOST_MISTAKES
 from bertjax.tasks.text_records import TextRecord, texts_of
 
-_ERRORS = 20
 _UNDEFINED: Any = {"zero_division": 0.0}  # what scikit-learn gives for what has no value
 
 Predictions = Sequence[Mapping[str, Any]]
@@ -96,7 +96,7 @@ def _errors(
     true, found = map(np.array, _numbers(records, predictions, labels))
     chances = np.array([max(each["probabilities"].values()) for each in predictions])
     wrong = np.flatnonzero(true != found)
-    wrong = wrong[np.argsort(-chances[wrong], kind="stable")][:_ERRORS]
+    wrong = wrong[np.argsort(-chances[wrong], kind="stable")][:MOST_MISTAKES]
     return [
         {
             "row": records[index].row,

@@ -5,6 +5,7 @@ import math
 
 from bertjax.config import Config, DataConfig, MaskingConfig, ModelConfig, phases
 from bertjax.errors import UserError
+from bertjax.setting_checks import check_numbers
 from bertjax.tasks.example_batches import steps_of
 from bertjax.tasks.task import Task
 
@@ -42,15 +43,12 @@ def with_planned_steps(config: Config, examples: int) -> Config:
     evaluation, so that the best step is among them; the newest and the best are kept.
 
     Raises:
-        UserError: it has both steps and epochs, or neither.
+        UserError: it has both steps and epochs, or neither, or a number that cannot be.
     """
     train = config.train
     if (train.steps is None) == (train.epochs is None):
         raise UserError("give train.epochs or train.steps, and not both")
-    for name in ("epochs", "steps", "batch_size", "evaluate_every", "checkpoint_every"):
-        value = getattr(train, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"train.{name}={value}: must be greater than 0 and finite")
+    check_numbers(config)
     epoch = steps_of(1, examples, train.batch_size)
     steps = train.steps or steps_of(train.epochs or 0, examples, train.batch_size)
     every = min(train.evaluate_every, epoch, steps)

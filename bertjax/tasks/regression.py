@@ -11,10 +11,9 @@ import numpy as np
 
 from bertjax.config import Regression
 from bertjax.tasks.classification import HEADS, classifier_logits, first_positions
-from bertjax.tasks.task import Logits, Sums, Task, TextInputs
+from bertjax.tasks.task import MOST_MISTAKES, Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records, texts_of
 
-_ERRORS = 20
 _LARGEST = 1e15  # of a score: squares are summed in float32
 
 
@@ -75,7 +74,7 @@ def regression_details(
     """
     true, found = _scores(records, predictions)
     distances = np.abs(true - found)
-    worst = np.argsort(-distances, kind="stable")[:_ERRORS]
+    worst = np.argsort(-distances, kind="stable")[:MOST_MISTAKES]
     return {
         "scores": [
             {"scores": name, "mean": float(values.mean())}

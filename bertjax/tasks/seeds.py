@@ -14,9 +14,7 @@ from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located
 from bertjax.tasks.finetune import finetune, write_report
 from bertjax.train.initial import InitialWeights
-from bertjax.train.run_folder import hold_run
-
-_CONFIG_FILE = "config.json"
+from bertjax.train.run_folder import CONFIG_FILE, hold_run
 
 
 def finetune_seeds(
@@ -43,7 +41,7 @@ def finetune_seeds(
     folder = located(run, "run folder")
     if seeds < 2:
         raise UserError(f"--seeds {seeds}: give at least 2, or leave it out")
-    if (folder / _CONFIG_FILE).exists() and not (folder / SEEDS_FOLDER).exists():
+    if (folder / CONFIG_FILE).exists() and not (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: holds another run; give --run another folder")
     with hold_run(folder):
         reports = {}
@@ -82,15 +80,15 @@ def _spread(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
 
 def _is_copy_of(folder: epath.Path, seed: int) -> bool:
     """Whether the run was made a copy of this seed's by an earlier call, which finished."""
-    files = [folder / _CONFIG_FILE, folder / SEEDS_FOLDER / str(seed) / _CONFIG_FILE]
+    files = [folder / CONFIG_FILE, folder / SEEDS_FOLDER / str(seed) / CONFIG_FILE]
     return files[0].exists() and files[0].read_bytes() == files[1].read_bytes()
 
 
 def _copy(source: epath.Path, target: epath.Path) -> None:
     """Makes `target` a copy of a run; without its config, which comes last, it is none."""
-    (target / _CONFIG_FILE).unlink(missing_ok=True)
+    (target / CONFIG_FILE).unlink(missing_ok=True)
     (target / "checkpoints").rmtree(missing_ok=True)  # of what was the best one before
-    for file in sorted(_files(source), key=lambda file: file.name == _CONFIG_FILE):
+    for file in sorted(_files(source), key=lambda file: file.name == CONFIG_FILE):
         place = target / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         file.copy(place, overwrite=True)

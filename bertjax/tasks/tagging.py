@@ -20,12 +20,12 @@ from bertjax.tasks.entities import Entity, count_entities, entities, entity_scor
 from bertjax.tasks.tag_files import check_labels, labels_of, read_sentences
 from bertjax.tasks.tag_pieces import character_pieces, first_tokens, spread, word_pieces
 from bertjax.tasks.tag_windows import TaggedSentence, Window, windows, with_context
-from bertjax.tasks.task import Logits, Notes, Sums, Task, TextInputs
+from bertjax.tasks.task import Logits, Notes, Sums, Task, TextInputs, spread_out
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
 
-_SAMPLES, _SAMPLE_CHARACTERS = 20, 300  # of sentences with errors
+_SAMPLE_CHARACTERS = 300  # of a sentence with errors
 
 
 def tagging_task(settings: Tagging, inputs: TextInputs, train: Path | None) -> Task:
@@ -172,10 +172,9 @@ def _details(
     gold = [record.sentence.labels for record in records]
     guessed = [prediction["labels"] for prediction in predictions]
     wrong = [n for n in range(len(gold)) if entities(gold[n]) != entities(guessed[n])]
-    places = np.linspace(0, len(wrong) - 1, min(_SAMPLES, len(wrong))).round().astype(int)
     return {
         "entities": type_table(count_entities(gold, guessed)),
-        "errors": [_error(records[wrong[n]], guessed[wrong[n]], space) for n in places],
+        "errors": [_error(records[n], guessed[n], space) for n in spread_out(wrong)],
     }
 
 

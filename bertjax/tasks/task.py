@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from bertjax.config import ModelConfig, TaskConfig
 from bertjax.data.examples import Example
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Logits = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
+MOST_MISTAKES = 20  # that a report tells one by one
 
 
 @dataclass
@@ -100,6 +102,12 @@ class Task:
         Callable[[Sequence[Any], Sequence[dict[str, Any]]], tuple[Any, list[dict[str, Any]]]] | None
     ) = None
     positions: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
+
+
+def spread_out(places: Sequence[int]) -> list[int]:
+    """At most `MOST_MISTAKES` of these, at equal distances."""
+    count = min(MOST_MISTAKES, len(places))
+    return [places[n] for n in np.linspace(0, len(places) - 1, count).round().astype(int)]
 
 
 def file_entry(file: str, records: int, notes: Notes) -> dict[str, Any]:

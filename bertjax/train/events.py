@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from bertjax.protobuf import field, read_varint
 
-FILE_NAME = "events.out.tfevents.0000000000.bertjax"
+EVENTS_FILE = "events.out.tfevents.0000000000.bertjax"
 
 
 def file_header(wall_time: float) -> bytes:

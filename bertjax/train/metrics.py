@@ -15,9 +15,10 @@ from etils import epath
 from bertjax.errors import UserError, is_transient
 from bertjax.json_text import parse_json
 from bertjax.train import events
+from bertjax.train.events import EVENTS_FILE
 from bertjax.train.run_folder import write_file
 
-FILE_NAME = "metrics.jsonl"
+METRICS_FILE = "metrics.jsonl"
 _log = logging.getLogger(__name__)
 
 
@@ -32,12 +33,12 @@ class MetricsLog:
         self._run, self._failed = run, False
         self._remote = "://" in str(run)
         self._folder = Path(tempfile.mkdtemp(prefix="bertjax-")) if self._remote else Path(run)
-        lines = _kept_lines(_read(run / FILE_NAME), last_step)
-        kept = _kept_events(_read(run / events.FILE_NAME), last_step)
-        write_file(self._folder / FILE_NAME, lines)
-        write_file(self._folder / events.FILE_NAME, kept)
-        self._lines = (self._folder / FILE_NAME).open("a")
-        self._events = (self._folder / events.FILE_NAME).open("ab")
+        lines = _kept_lines(_read(run / METRICS_FILE), last_step)
+        kept = _kept_events(_read(run / EVENTS_FILE), last_step)
+        write_file(self._folder / METRICS_FILE, lines)
+        write_file(self._folder / EVENTS_FILE, kept)
+        self._lines = (self._folder / METRICS_FILE).open("a")
+        self._events = (self._folder / EVENTS_FILE).open("ab")
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Adds a line of figures; those that are not finite become null, as JSON has no NaN."""
@@ -61,7 +62,7 @@ class MetricsLog:
         if not self._remote:
             return True
         try:
-            for name in (FILE_NAME, events.FILE_NAME):
+            for name in (METRICS_FILE, EVENTS_FILE):
                 write_file(self._run / name, (self._folder / name).read_bytes())
         except Exception as error:  # each kind of storage has its own
             if not self._failed:
@@ -73,7 +74,7 @@ class MetricsLog:
 
     def lines(self) -> list[dict[str, Any]]:
         """Everything written so far."""
-        text = (self._folder / FILE_NAME).read_text()
+        text = (self._folder / METRICS_FILE).read_text()
         return [json.loads(line) for line in text.splitlines()]
 
     def close(self) -> None:

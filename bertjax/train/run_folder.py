@@ -26,7 +26,7 @@ from bertjax.errors import UserError, is_transient
 from bertjax.files import LOCK, held, write_whole
 from bertjax.train.together import all_agree
 
-FILE_NAME = "config.json"
+CONFIG_FILE = "config.json"
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = {
     "model.attention",
@@ -57,7 +57,7 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
         UserError: another setting differs (it is named), or it cannot be a run's folder.
     """
     folder, config = epath.Path(run), with_steps(config, total_steps(config))
-    file = folder / FILE_NAME
+    file = folder / CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "manifest.json").exists():
@@ -107,7 +107,7 @@ def _require_shared(run: Path) -> None:
 def write_config(run: epath.Path, config: Config) -> None:
     """Writes the `config.json` of a run, in the first process alone."""
     if jax.process_index() == 0:
-        write_file(run / FILE_NAME, to_json(config).encode())
+        write_file(run / CONFIG_FILE, to_json(config).encode())
 
 
 def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:

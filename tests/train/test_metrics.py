@@ -49,18 +49,18 @@ def test_a_resumed_run_forgets_lines_and_events_beyond_its_checkpoint(tmp_path):
     write_steps(tmp_path, [1, 2, 3, 4, 200])
     write_steps(tmp_path, [3, 4], last_step=2)
     assert [line["step"] for line in read_lines(tmp_path)] == [1, 2, 3, 4]
-    steps = [step for step, _ in events.records((tmp_path / events.FILE_NAME).read_bytes())]
+    steps = [step for step, _ in events.records((tmp_path / events.EVENTS_FILE).read_bytes())]
     assert steps == [0, 1, 2, 3, 4]
 
 
 def test_a_line_and_an_event_cut_short_by_a_kill_are_dropped(tmp_path):
     write_steps(tmp_path, [1, 2, 3])
-    for name in ("metrics.jsonl", events.FILE_NAME):
+    for name in ("metrics.jsonl", events.EVENTS_FILE):
         data = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(data[:-5])
     write_steps(tmp_path, [3], last_step=3)
     assert [line["step"] for line in read_lines(tmp_path)] == [1, 2, 3]
-    steps = [step for step, _ in events.records((tmp_path / events.FILE_NAME).read_bytes())]
+    steps = [step for step, _ in events.records((tmp_path / events.EVENTS_FILE).read_bytes())]
     assert steps == [0, 1, 2, 3]
 
 
