@@ -114,13 +114,14 @@ class _Training(NamedTuple):
 
 def _train(training: _Training, start: int, state: State, batches: Batches) -> int:
     """Takes the steps after `start`, evaluates and saves on the way; returns the last step."""
-    _, config, _, program, checkpoints, flops, kept, stop, report = training
+    config, report, kept = training.config, training.report, training.kept
+    checkpoints = training.checkpoints
     last = start if _out_of_patience(config, start, kept) else total_steps(config)
-    steps = _steps(program, config, state, start, last, batches)
+    steps = _steps(training.program, config, state, start, last, batches)
     for done in _profiled(training, steps, start, last):
         step, state = done.step, done.state
-        report.step(step, done.figures, flops(step - 1), done.waited, done.compiling)
-        stopping = stop.reached(step)
+        report.step(step, done.figures, training.flops(step - 1), done.waited, done.compiling)
+        stopping = training.stop.reached(step)
         last = _evaluate_if_due(training, step, state, last)
         if _due(step, config.train.checkpoint_every, last) or stopping:
             with report.pause():
@@ -219,7 +220,8 @@ def _restore(
     kept = {"config": dataclasses.asdict(config), "identity": identity, "facts": facts}
     restored = checkpoints.restore(program.state)
     if restored is None:
-        return 0, None, kept | {"totals": {}, "validation": None, "improved": None}
+        fresh = {"totals": {}, "validation": None, "criterion": None, "improved": None}
+        return 0, None, kept | fresh
     for damage in restored.skipped:
         _log.warning("checkpoint %s; the one before is used", damage)
     for name, digest in restored.metadata["identity"].items():
@@ -238,7 +240,7 @@ def _restore(
 def _evaluate_if_due(training: _Training, step: int, state: State, last: int) -> int:
     """The last step: this one, if its figures are the ones that end the patience."""
     config, kept, report = training.config, training.kept, training.report
-    kept["validation"] = None
+    kept |= {"validation": None, "criterion": None}
     if _due(step, config.train.evaluate_every, last):
         with report.pause():
             figures = _evaluate(training.objective, training.program, step, state, kept)
@@ -305,7 +307,7 @@ def _save(
     """
     report.upload()
     kept["totals"] = report.totals
-    checkpoints.save(step, state, kept, kept["criterion"] if kept["validation"] else None)
+    checkpoints.save(step, state, kept, kept["criterion"])
 
 
 def _summary(steps: int, kept: dict[str, Any], report: Report) -> dict[str, Any]:
