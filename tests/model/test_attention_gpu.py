@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from bertjax.config import ModelConfig
 from bertjax.errors import UserError
@@ -18,18 +18,10 @@ from bertjax.model.attention import SelfAttention, attend, attention_path
 from bertjax.model.dropout import Dropout
 from bertjax.model.layers import Keys
 from bertjax.model.sharding import device_of
+from tests.model.devices import on
 
 HAS_KERNEL = jax.__version_info__ >= (0, 11)
 BATCH, HEADS = 2, 4
-
-
-def on(kind, platform="gpu", **axes):
-    """A whole copy on each of some devices that are not attached."""
-    device = AbstractDevice(device_kind=kind, num_cores=None, platform=platform)
-    axes = axes or {"data": 1}
-    auto = (AxisType.Auto,) * len(axes)
-    mesh = AbstractMesh(tuple(axes.values()), tuple(axes), auto, abstract_device=device)
-    return NamedSharding(mesh, PartitionSpec())
 
 
 def kernel_program(length, head_dim, rate):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from scipy.stats import norm as normal_distribution
 
 from bertjax.config import ModelConfig
@@ -21,21 +21,13 @@ from bertjax.model.encoder import EncoderLayer
 from bertjax.model.epilogues import add_and_norm, epilogue_path, project_and_activate
 from bertjax.model.layers import Dense, Keys, LayerNorm
 from bertjax.model.positions import Selected, gather_positions
+from tests.model.devices import on
 
 needs_kernels = pytest.mark.skipif(
     jax.__version_info__ < (0, 11), reason="the kernels are for jax 0.11 and newer"
 )
 BATCH, LENGTH, HIDDEN = 8, 128, 256
 CONFIG = ModelConfig(num_layers=1, hidden_size=HIDDEN, num_heads=4, intermediate_size=512)
-
-
-def on(kind, **axes):
-    """A whole copy on each of some GPUs that are not attached."""
-    device = AbstractDevice(device_kind=kind, num_cores=None, platform="gpu")
-    axes = axes or {"data": 1}
-    auto = (AxisType.Auto,) * len(axes)
-    mesh = AbstractMesh(tuple(axes.values()), tuple(axes), auto, abstract_device=device)
-    return NamedSharding(mesh, PartitionSpec())
 
 
 def layer_program(where, config=CONFIG, dtype="bfloat16", length=LENGTH, rate=0.1, count=None):
