@@ -22,6 +22,7 @@ _NAME = re.compile(r'\bop_name="([^"]*)"')
 _PARTITIONS = re.compile(r"^HloModule .*\bnum_partitions=(\d+)", re.MULTILINE)
 # Groups written out, {{0,1},{2,3}}; or as a table of [groups,devices of each]<=[...] of all.
 _GROUPS = re.compile(r"\breplica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\]<=)")
+_CHAIN = re.compile(r'\bchain_id="(\d+)"')
 _BYTES = {"pred": 1, "bf16": 2}
 
 COLLECTIVES = (
@@ -156,20 +157,28 @@ class Listing:
         """How many instructions run in a step that `cycles` counts as nothing, by kind."""
         counts = Counter()
         for instruction, times, _ in self.instructions:
-            if instruction.opcode in _NOT_ESTIMATED or instruction.opcode in COLLECTIVES:
+            if instruction.opcode in _NOT_ESTIMATED:
                 counts[instruction.opcode] += times
             elif instruction.opcode == "custom-call" and '"tpu_custom_call"' in instruction.rest:
                 counts["Pallas kernel"] += times
+        for transfer, times in self.transfers():
+            counts[transfer.opcode] += times
         return dict(sorted(counts.items()))
 
     def transfers(self) -> list[tuple[Instruction, int]]:
         """Every operation between devices, and how often it runs in a step.
 
-        A TPU writes some reduce-scatters as an all-reduce fused with what picks out a part of it.
+        A TPU writes some reduce-scatters as an all-reduce fused with what picks out a part of it;
+        and one that goes on during other operations stands in each fusion that takes part in it,
+        as a link of one chain.
         """
-        found = []
+        found, chains = [], set()
         for instruction, times, _ in self.instructions:
             if instruction.opcode in COLLECTIVES:
+                if chain := _CHAIN.search(instruction.rest):
+                    if chain[1] in chains:
+                        continue
+                    chains.add(chain[1])
                 if instruction.name in self._parts_kept:
                     instruction = dataclasses.replace(instruction, opcode="reduce-scatter")
                 found.append((instruction, times))

@@ -1,7 +1,9 @@
 """Devices as a grid (data, fsdp, tensor), and how batches and parameters lie on it.
 
-Sharding is data: a parameter names its axes ("vocab", "embed", ...), one table of rules says which
-mesh axis each name is split over, and everything else follows.
+Sharding is data: a parameter names its axes ("vocab", "heads", ...), and one table of rules says
+which of them the mesh axis `tensor` splits. Over `fsdp` and `data` an array is cut along the first
+axis that divides: along the last one a TPU's compiler sums whole arrays in place of parts, twice
+the traffic, wherever a part is no multiple of 128 wide.
 """
 
 import math
@@ -20,7 +22,7 @@ from bertjax.setting_checks import check_heads
 
 AXES = (*BATCH_AXES, TENSOR_AXIS)
 # Logical parameter axis -> mesh axis. Names that are not here are not split.
-RULES = {"vocab": "tensor", "heads": "tensor", "mlp": "tensor", "embed": "fsdp"}
+RULES = {"vocab": TENSOR_AXIS, "heads": TENSOR_AXIS, "mlp": TENSOR_AXIS}
 
 
 def mesh_shape(config: MeshConfig, device_count: int) -> tuple[int, int, int]:
@@ -136,7 +138,8 @@ def param_shardings(abstract_params: Any, axes: Any, mesh: Mesh) -> Any:
         mesh: from `make_mesh`.
 
     Raises:
-        UserError: an axis is not divisible by the mesh axis that it is split over.
+        UserError: an axis is not divisible by the mesh axis that it is split over, or a matrix has
+            no axis that `fsdp` divides.
     """
     if axes is None:
         return jax.tree.map(lambda _: replicated(mesh), abstract_params)
@@ -150,7 +153,8 @@ def param_shardings(abstract_params: Any, axes: Any, mesh: Mesh) -> Any:
 def _param_sharding(
     path: tuple[Any, ...], shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh
 ) -> NamedSharding:
-    spec = []
+    told = jax.tree_util.keystr(path, simple=True, separator="/")
+    spec: list[str | None] = []
     for size, name in zip(shape, names, strict=True):
         axis = RULES.get(name) if name else None
         if axis in spec or (axis and mesh.shape[axis] == 1):
@@ -158,9 +162,14 @@ def _param_sharding(
         if axis and size % mesh.shape[axis]:
             raise UserError(
                 f"mesh.{axis}={mesh.shape[axis]} does not divide the {name!r} axis ({size}) of "
-                f"{jax.tree_util.keystr(path, simple=True, separator='/')}"
+                f"{told}"
             )
         spec.append(axis)
+    if (fsdp := mesh.shape["fsdp"]) > 1 and len(shape) > 1:
+        whole = [n for n, axis in enumerate(spec) if axis is None and shape[n] % fsdp == 0]
+        if not whole:
+            raise UserError(f"mesh.fsdp={fsdp} divides no axis of {told} {list(shape)}")
+        spec[whole[0]] = "fsdp"
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
@@ -178,16 +187,19 @@ def update_shardings(params: Any, shardings: Any) -> Any:
 
 
 def _cut_over_data(shape: tuple[int, ...], held: NamedSharding) -> NamedSharding:
-    """Along the first axis that divides and is whole; else along one that fsdp cuts already."""
+    """Along the first axis that divides, be it whole or cut by fsdp already."""
     data, fsdp = held.mesh.shape["data"], held.mesh.shape["fsdp"]
     spec = [*held.spec, *[None] * (len(shape) - len(held.spec))]
     if len(shape) < 2 or data == 1:
         return held
-    for cut, parts, names in ((None, data, "data"), ("fsdp", fsdp * data, ("fsdp", "data"))):
-        for number, size in enumerate(shape):
-            if spec[number] == cut and size % parts == 0:
-                spec[number] = names
-                return NamedSharding(held.mesh, PartitionSpec(*spec))
+    for number, size in enumerate(shape):
+        if spec[number] is None and size % data == 0:
+            spec[number] = "data"
+        elif spec[number] == "fsdp" and size % (fsdp * data) == 0:
+            spec[number] = ("fsdp", "data")
+        else:
+            continue
+        return NamedSharding(held.mesh, PartitionSpec(*spec))
     return held
 
 

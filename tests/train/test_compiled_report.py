@@ -65,9 +65,9 @@ def test_what_has_no_estimate_is_counted_by_kind():
     assert Listing(LISTING).not_estimated() == {
         "Pallas kernel": 1,
         "all-gather": 1,
-        "all-reduce": 2,
+        "all-reduce": 1,
         "collective-permute": 1,
-        "reduce-scatter": 1,
+        "reduce-scatter": 2,
         "rng-bit-generator": 1,
     }
 
@@ -87,6 +87,35 @@ WHOLE = 16 * 8 * 4  # bytes
 )
 def test_a_transfer_is_told_with_its_place_and_the_bytes_that_a_device_sends(kind, source, size):
     assert Collective(kind, source, 1, size) in Listing(LISTING).collectives()
+
+
+OVERLAPPED = """HloModule jit_step, num_partitions=2
+
+%started (p: bf16[4]) -> (bf16[4], bf16[8]) {
+  %p = bf16[4] parameter(0)
+  %gather.1 = bf16[8] all-gather(%p), replica_groups={{0,1}}, frontend_attributes={chain_id="3"}
+  ROOT %on.1 = (bf16[4], bf16[8]) custom-call(%gather.1), custom_call_target="AsyncStart"
+}
+
+%meanwhile (q: bf16[4]) -> bf16[8] {
+  %q = bf16[4] parameter(0)
+  ROOT %gather.2 = bf16[8] all-gather(%q), replica_groups={{0,1}}, \
+frontend_attributes={chain_id="3"}
+}
+
+ENTRY %main (a: bf16[4]) -> bf16[8] {
+  %a = bf16[4] parameter(0)
+  %start = (bf16[4], bf16[8]) fusion(%a), kind=kCustom, calls=%started
+  %product = bf16[8] fusion(%a), kind=kOutput, calls=%meanwhile
+  ROOT %own = bf16[8] all-gather(%a), replica_groups={{0,1}}, frontend_attributes={chain_id="4"}
+}
+"""
+
+
+def test_a_transfer_that_goes_on_during_other_operations_counts_once():
+    listing = Listing(OVERLAPPED)
+    assert listing.collectives() == [Collective("all-gather", "", 2, 2 * 8)]
+    assert listing.not_estimated() == {"all-gather": 2}
 
 
 def test_nothing_at_all_can_be_read_from_an_empty_listing():

@@ -121,6 +121,11 @@ def test_an_axis_that_does_not_divide_is_refused_with_its_parameter():
         bert_shardings(MeshConfig(tensor=8), num_heads=2, hidden_size=20)
 
 
+def test_a_matrix_that_fsdp_cannot_cut_is_refused_by_name():
+    with pytest.raises(UserError, match=r"mesh\.fsdp=8 divides no axis of .*\[\d+, \d+\]"):
+        bert_shardings(MeshConfig(data=1, fsdp=8), hidden_size=20, intermediate_size=60)
+
+
 def test_parameters_without_axes_are_whole_on_every_device():
     mesh = make_mesh(MeshConfig())
     sharding = param_shardings({"a": jnp.zeros((3, 5))}, None, mesh)["a"]
