@@ -80,7 +80,12 @@ def _add_prepare(commands: Any) -> None:
         help="train one (wordpiece, sentencepiece, sentencepiece:bpe), or load a vocab.txt, a "
         "SentencePiece .model or a tokenizer folder",
     )
-    parser.add_argument("--vocab-size", type=int, default=30_000, help="pieces (default 30000)")
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=30_000,
+        help="pieces of a vocabulary that is trained (default 30000)",
+    )
     parser.add_argument("--cased", action="store_true", help="keep upper case and accents")
     parser.add_argument(
         "--sentences",

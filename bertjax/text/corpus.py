@@ -3,7 +3,8 @@
 SPEC is one of
   - a path or glob of text files (plain, .gz, .xz, .zst): a blank line between documents, as
     `create_pretraining_data.py` of google-research/bert reads; without one, one document a file;
-  - a path or glob of .jsonl files (also compressed), one object with a `text` field a line;
+  - a path or glob of .jsonl, .ndjson or .json files (also compressed), one object with a `text`
+    field a line; a text that is empty or null is none;
   - a folder, read recursively: one document per file;
   - `tfds:NAME[/CONFIG][:VERSION][@SPLIT][#FIELD]` or `tfds:FOLDER[@SPLIT][#FIELD]`;
   - `python-docs`: English prose that every Python installation carries.
@@ -23,7 +24,7 @@ from bertjax.errors import UserError
 from bertjax.files import require_local, sha256_of
 from bertjax.json_text import parse_json, whole_characters
 from bertjax.text.remote_files import find_files
-from bertjax.text.text_files import COMPRESSED_SUFFIXES, CorpusFile, read_lines
+from bertjax.text.text_files import COMPRESSED_SUFFIXES, CorpusFile, cut_line, read_lines
 
 if TYPE_CHECKING:
     from bertjax.text.sentences import SentenceMode
@@ -34,6 +35,7 @@ _PROBED_LINES = 2000
 _MAX_DOCUMENT_BYTES = 8 << 20
 _MAX_LINE_BYTES = 1 << 20
 _MAX_JSON_BYTES = 64 << 20
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def open_source(spec: str, runner: str = "local") -> Source:
     if runner == "beam" and "://" in spec:
         return Source(spec, *find_files(spec))
     require_local("--corpus", spec)
+    if not spec:
+        raise UserError("--corpus is empty: name a file, a folder or a set")
     path = Path(spec)
     if path.is_dir():
         files = tuple(_files_below(path))
@@ -74,13 +78,19 @@ def open_source(spec: str, runner: str = "local") -> Source:
             raise UserError(f"--corpus {spec}: the folder holds no files")
         return Source(spec, files, is_folder=True)
     if path.exists():
+        if not path.is_file():
+            raise UserError(
+                f"--corpus {spec}: is no regular file, such as a pipe or a device; a text is read "
+                "several times, so write it to a file first"
+            )
         return Source(spec, (path,))
-    files = tuple(Path(name) for name in sorted(glob.glob(spec, recursive=True)))
-    files = tuple(file for file in files if file.is_file())
-    if not files:
-        what = "no file matches" if glob.has_magic(spec) else "no such file or folder"
-        raise UserError(f"--corpus {spec}: {what}")
-    return Source(spec, files)
+    found = [Path(name) for name in sorted(glob.glob(spec, recursive=True))]
+    if files := tuple(file for file in found if file.is_file()):
+        return Source(spec, files)
+    what = "no file matches" if glob.has_magic(spec) else "no such file or folder"
+    if found:
+        what = f"only folders match; give one of them, or {spec.rstrip('/')}/*"
+    raise UserError(f"--corpus {spec}: {what}")
 
 
 def read_documents(source: Source) -> Iterator[list[str]]:
@@ -170,7 +180,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def is_json(file: CorpusFile) -> bool:
     """Whether a file is JSON Lines, compressed or not."""
     name = file.with_suffix("") if file.suffix in COMPRESSED_SUFFIXES else file
-    return name.suffix == ".jsonl"
+    return name.suffix.lower() in _JSON_SUFFIXES
 
 
 def _read_file(file: CorpusFile, one_document: bool) -> Iterator[list[str]]:
@@ -202,7 +212,8 @@ def _cut_document(lines: Iterable[str]) -> Iterator[list[str]]:
 
 def _clean_lines(text: str) -> list[str]:
     text = text if text.isascii() else whole_characters(text)
-    return [line for piece in text.split("\n") if (line := piece.strip())]
+    pieces = (piece for line in text.split("\n") for piece in cut_line(line, _MAX_LINE_BYTES))
+    return [line for piece in pieces if (line := piece.strip())]
 
 
 def _json_texts(file: CorpusFile) -> Iterator[str]:
@@ -214,9 +225,9 @@ def _json_texts(file: CorpusFile) -> Iterator[str]:
             row = parse_json(line)
         except ValueError as error:
             raise UserError(f"{file}, line {number}: not valid JSON ({error})") from error
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        if not isinstance(row, dict) or not isinstance(row.get("text", 0), str | None):
             raise UserError(f'{file}, line {number}: no "text" field that holds a string')
-        yield row["text"]
+        yield row["text"] or ""
 
 
 def _external_texts(spec: str) -> Iterable[str]:

@@ -54,9 +54,10 @@ def _check(work: Path, how: str, tokenized_bytes: float) -> None:
     ]
     free = shutil.disk_usage(work).free + sum(file.stat().st_size for file in written)
     if need > free:
+        unit, name = (1e9, "GB") if free > 1e9 else (1e6, "MB")
         raise UserError(
-            f"--output {work.parent}: needs {how} {need / 1e9:.1f} GB of free disk, "
-            f"{free / 1e9:.1f} GB are there; free some and run the command again, or choose "
+            f"--output {work.parent}: needs {how} {need / unit:,.1f} {name} of free disk, "
+            f"{free / unit:,.1f} {name} are there; free some and run the command again, or choose "
             "another disk"
         )
 
@@ -78,7 +79,7 @@ def _json_text(data: bytes) -> bytes:
     texts = []
     for line in data.splitlines()[:-1]:
         try:
-            texts.append(parse_json(line)["text"])
+            texts.append(parse_json(line)["text"] or "")
         except (ValueError, KeyError, TypeError):
             continue
     return "\n".join(map(str, texts)).encode("utf-8", "replace")

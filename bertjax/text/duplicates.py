@@ -1,8 +1,8 @@
 """Lines that repeat across documents, counted exactly in fixed memory.
 
-Boilerplate ("Read more", licence notes, navigation) is worth predicting only once; left in, it
-dominates the loss. A line of at least 40 characters that occurs in at least 10 different documents
-is dropped everywhere. To count, each document's line hashes are written to 256 files by the hash's
+Boilerplate ("Read more", licence notes, navigation) teaches nothing and, left in, dominates the
+loss. A line of at least 40 characters that occurs in at least 10 different documents is dropped
+everywhere. To count, each document's line hashes are written to 256 files by the hash's
 first byte; each file then is small enough to be sorted in memory.
 
 The pieces of a document that was cut (more than 10,000 lines) are documents like others. Copies of

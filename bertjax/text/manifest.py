@@ -104,4 +104,9 @@ def describe(manifest: dict[str, Any]) -> str:
     )
     for name, split in manifest["splits"].items():
         lines.append(f"{name}: {split['documents']:,} documents, {split['tokens']:,} tokens")
+        if not split["documents"] and manifest["settings"]["validation"]:
+            lines.append(
+                "  no document fell to it, and a model without it is not evaluated: prepare again "
+                "with another --validation"
+            )
     return "\n".join(lines)

@@ -34,15 +34,16 @@ from bertjax.text.chunks import (
 )
 from bertjax.text.corpus import Source, open_source, read_documents
 from bertjax.text.disk import check_before_reading, check_before_tokenizing
+from bertjax.text.finished import finished_manifest
 from bertjax.text.manifest import make_manifest
 from bertjax.text.merge import merge_split
 from bertjax.text.prepare_state import (
     PARTS,
+    TRAINED,
     PrepareSettings,
     check_output,
     check_settings,
     discarded_on_user_error,
-    finished_manifest,
     open_state,
     open_work,
     read_json_if_there,
@@ -91,7 +92,7 @@ def prepare(settings: PrepareSettings, progress: Report | None = None) -> dict[s
 def _prepare(settings: PrepareSettings, progress: Report) -> dict[str, Any]:
     check_settings(settings)
     given = None
-    if settings.tokenizer not in _TRAINERS:
+    if settings.tokenizer not in TRAINED:
         given = load_tokenizer(settings.tokenizer, settings.cased or None)
     if (manifest := finished_manifest(settings, given)) is not None:
         documents = sum(split["documents"] for split in manifest["splits"].values())

@@ -26,15 +26,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.files import require_local, sha256_of, write_whole
+from bertjax.files import require_local, write_whole
 from bertjax.json_text import parse_json
-from bertjax.text.corpus import Source, fingerprint, open_source
+from bertjax.text.corpus import Source, fingerprint
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 PARTS = ("tokenizer", "train", "validation")
+TRAINED = ("wordpiece", "sentencepiece", "sentencepiece:bpe")  # tokenizers made of the text itself
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def recorded(settings: PrepareSettings) -> dict[str, Any]:
     values = dataclasses.asdict(settings)
     for name in ("output", "workers", "runner", "beam_options"):
         del values[name]
+    if settings.tokenizer not in TRAINED:
+        del values["vocab_size"], values["cased"]  # the tokenizer's own, whatever is asked for
     return values | {"corpora": list(settings.corpora)}
 
 
@@ -79,6 +82,8 @@ def check_settings(settings: PrepareSettings) -> None:
     """Refuses settings that cannot work; raises UserError."""
     copy = "write to a local folder and copy that (gcloud storage cp -r FOLDER {})"
     require_local("--output", settings.output, copy)
+    if not settings.output:
+        raise UserError("--output is empty: name a folder")
     if not settings.corpora:
         raise UserError("no corpus given: name at least one with --corpus")
     if not 0 <= settings.validation < 1:
@@ -105,53 +110,6 @@ def _check_runner(settings: PrepareSettings) -> None:
             "--runner beam: apache-beam is not installed; in an environment of its own: "
             "pip install -c scripts/constraints/beam.txt -e '.[beam]'"
         )
-
-
-def finished_manifest(
-    settings: PrepareSettings, given: "Tokenizer | None"
-) -> dict[str, Any] | None:
-    """The manifest of a DATA folder that is complete already.
-
-    Args:
-        settings: what is to be made.
-        given: the tokenizer that `settings` names, None if one is to be trained.
-
-    Raises:
-        UserError: it was made with other settings, another text or another tokenizer, or a shard
-            is missing or has another digest than when it was made.
-    """
-    file = Path(settings.output, "manifest.json")
-    if not file.exists():
-        return None
-    try:
-        manifest = parse_json(file.read_text(encoding="utf-8"))
-        made_with, splits = dict(manifest["settings"]), manifest["splits"].values()
-        shards = {shard["file"]: shard["sha256"] for split in splits for shard in split["shards"]}
-        read = {source["spec"]: source["fingerprint"] for source in manifest["sources"]}
-        digest = manifest["tokenizer"]["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{file}: damaged or of another version; remove the folder or choose another --output"
-        ) from error
-    _refuse_other_settings(settings, made_with, "is complete and was")
-    now = {spec: fingerprint(open_source(spec, settings.runner)) for spec in read}
-    changed = [spec for spec in read if now[spec] != read[spec]]
-    if given is not None and given.digest != digest:
-        changed.append(settings.tokenizer)
-    if changed:
-        raise UserError(
-            f"--output {settings.output} is complete, but {changed[0]} has changed since; "
-            "choose another folder or remove this one"
-        )
-    for name, written in shards.items():
-        shard = Path(settings.output, name)
-        if not shard.is_file() or sha256_of(shard) != written:
-            raise UserError(
-                f"--output {settings.output}: {name} is missing or not what was written; copy it "
-                "again, or remove the folder and run again"
-            )
-    shutil.rmtree(Path(settings.output, ".unfinished"), ignore_errors=True)
-    return manifest
 
 
 def check_output(output: str, sources: Sequence[Source]) -> None:
@@ -226,7 +184,7 @@ def open_state(
             state = _state(settings, sources, given)
             write_json(work / "state.json", state)
         return state["fingerprints"]
-    _refuse_other_settings(settings, found["settings"], "holds an interrupted run")
+    refuse_other_settings(settings, found["settings"], "holds an interrupted run")
     if found != _state(settings, sources, given):
         raise UserError(
             f"--output {settings.output}: the corpus or the tokenizer has changed since this run "
@@ -263,14 +221,21 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_json_if_there(path: Path) -> Any:
-    """The value of a JSON file, None if there is no such file."""
+    """The value of a JSON file written here, None if there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); remove it and run again") from error
 
 
-def _refuse_other_settings(settings: PrepareSettings, made_with: dict[str, Any], what: str) -> None:
+def refuse_other_settings(settings: PrepareSettings, made_with: dict[str, Any], what: str) -> None:
+    """Refuses a folder that `what` says was made with settings that its result hangs on."""
     for name, value in recorded(settings).items():
         if (before := made_with.get(name)) != value:
             raise UserError(

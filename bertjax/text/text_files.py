@@ -144,6 +144,15 @@ def _cut_lines(
         yield number, rest
 
 
+def cut_line(line: str, max_bytes: int) -> Iterator[str]:
+    """A line in pieces of at most so many bytes, as `read_lines` cuts one of a file."""
+    if 4 * len(line) <= max_bytes:  # UTF-8 has at most 4 bytes for a character
+        yield line
+        return
+    for _, piece in _cut_lines(io.BytesIO(line.encode()), max_bytes, True, Path()):
+        yield piece.decode()
+
+
 def _cut_position(piece: bytes) -> int:
     """Where to cut a line that is too long: after a space, else between two characters."""
     space = piece.rfind(b" ", len(piece) // 2)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,38 @@ def test_a_bad_json_line_is_named(tmp_path, line, message):
     file = write(tmp_path / "a.jsonl", '{"text": "fine"}\n\n' + line + "\n")
     with pytest.raises(UserError, match=f"a.jsonl, {message}"):
         read(file)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "A.JSONL", "a.jsonl.gz"])
+def test_json_lines_are_known_by_any_of_their_suffixes_and_null_is_no_text(tmp_path, name):
+    text = '{"text": "one"}\n{"text": null}\n{"text": ""}\n{"text": "two"}\n'
+    content = compress(text.encode(), ".gz") if name.endswith(".gz") else text
+    assert read(write(tmp_path / name, content)) == [["one"], ["two"]]
+
+
+def test_a_line_within_a_json_text_is_cut_as_one_of_a_text_file_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "_MAX_LINE_BYTES", 100)
+    text = "한강이 서울을 지나 서해로 흐른다. " * 20
+    plain = read(write(tmp_path / "a.txt", text))
+    assert len(plain[0]) > 1
+    assert read(write(tmp_path / "a.jsonl", json.dumps({"text": text}))) == plain
+
+
+def test_a_pipe_is_refused_for_it_can_be_read_only_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is no regular file, such as a pipe"):
+        open_source(str(tmp_path / "pipe"))
+
+
+def test_an_empty_spec_is_not_the_folder_one_stands_in():
+    with pytest.raises(UserError, match="--corpus is empty"):
+        open_source("")
+
+
+def test_a_glob_that_matches_folders_alone_says_so(tmp_path):
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(UserError, match=r"only folders match; give one of them, or .*/\*/\*"):
+        open_source(str(tmp_path / "*"))
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_read(
     settings = small_settings(tmp_path / f"text{suffix}", tmp_path / "data")
     leave_free(monkeypatch, int(0.6 * len(long_text)))
     calls = []
-    with pytest.raises(UserError, match=r"needs at least .* GB of free disk"):
+    with pytest.raises(UserError, match=r"needs at least .* MB of free disk"):
         prepare(settings, lambda *call: calls.append(call))
     assert not calls
     assert not (tmp_path / "data").exists()
     leave_free(monkeypatch, int(0.72 * len(long_text)))
-    with pytest.raises(UserError, match=r"needs about .* GB of free disk"):
+    with pytest.raises(UserError, match=r"needs about .* MB of free disk"):
         prepare(settings, silent)
 
 
@@ -77,7 +77,7 @@ def test_what_will_not_fit_by_its_own_tokenizer_is_refused_and_the_work_so_far_s
 ):
     with monkeypatch.context() as patch:
         leave_free(patch, corpus.stat().st_size)
-        with pytest.raises(UserError, match=r"needs about .* GB of free disk"):
+        with pytest.raises(UserError, match=r"needs about .* MB of free disk"):
             prepare(small_settings(corpus, tmp_path / "data"), silent)
     assert not (tmp_path / "data" / ".unfinished" / "chunks").exists()
     phases: list[str] = []

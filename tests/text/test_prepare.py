@@ -95,6 +95,14 @@ def test_documents_longer_than_any_book_are_told(data):
     assert "tokens a document" not in describe(manifest)
 
 
+def test_a_validation_split_that_no_document_fell_to_is_told_unless_none_was_wanted(data):
+    manifest = json.loads((data / "manifest.json").read_text())
+    manifest["splits"]["validation"]["documents"] = 0
+    assert describe(manifest).endswith("prepare again with another --validation")
+    manifest["settings"]["validation"] = 0.0
+    assert "again" not in describe(manifest)
+
+
 def test_nothing_else_is_left_in_the_folder(data):
     assert {path.name for path in data.iterdir()} == {
         "manifest.json",

@@ -73,6 +73,43 @@ def test_another_tokenizer_of_the_same_name_into_the_same_folder_is_refused(data
         prepare(settings, silent)
 
 
+def test_what_a_loaded_tokenizer_decides_is_no_other_setting(data, corpus, tmp_path):
+    made = [
+        prepare(
+            small_settings(corpus, tmp_path, tokenizer=str(data / "tokenizer"), vocab_size=pieces),
+            silent,
+        )
+        for pieces in (123, 30_000)
+    ]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("tokenizer/vocab.txt", lambda file: file.write_text(file.read_text()[:-2] + "\n")),
+        ("tokenizer/vocab.txt", lambda file: shutil.rmtree(file.parent)),
+        ("train/token_counts.npy", lambda file: file.write_bytes(file.read_bytes()[:-3])),
+        ("validation/token_counts.npy", lambda file: file.unlink()),
+    ],
+)
+def test_a_finished_folder_that_is_damaged_is_refused_with_what_to_do(
+    data, corpus, tmp_path, name, damage
+):
+    shutil.copytree(data, tmp_path / "data")
+    damage(tmp_path / "data" / name)
+    what = name.partition("/")[0] if name.startswith("tokenizer") else name
+    with pytest.raises(UserError, match=f"data: {what} is missing or not what was .*remove"):
+        prepare(small_settings(corpus, tmp_path / "data"), silent)
+
+
+def test_a_damaged_note_of_an_interrupted_run_is_told_in_a_line(corpus, tmp_path):
+    (tmp_path / ".unfinished").mkdir()
+    (tmp_path / ".unfinished" / "state.json").write_text("{")
+    with pytest.raises(UserError, match=r"state\.json: damaged .* remove it and run again"):
+        prepare(small_settings(corpus, tmp_path), silent)
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -1,6 +1,7 @@
 """Settings, texts and folders of which no DATA can be made."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,7 @@ def test_too_little_text_is_refused(data, tmp_path, text, message):
     [
         ({"vocab_size": 0}, "--vocab-size 0"),
         ({"vocab_size": 10}, "vocab"),
+        ({"output": ""}, "--output is empty"),
         ({"validation": 1.0}, "--validation 1.0"),
         ({"validation": -0.1}, "--validation -0.1"),
         ({"workers": 0}, "--workers 0"),
@@ -56,8 +58,9 @@ def test_too_little_text_is_refused(data, tmp_path, text, message):
     ],
 )
 def test_settings_that_cannot_work_are_refused(corpus, tmp_path, change, message):
+    settings = replace(small_settings(corpus, tmp_path / "data"), **change)
     with pytest.raises(UserError, match=message):
-        prepare(small_settings(corpus, tmp_path / "data", **change), silent)
+        prepare(settings, silent)
 
 
 def test_beam_where_it_is_not_installed_is_told_before_anything_is_read(
