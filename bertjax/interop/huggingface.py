@@ -18,6 +18,7 @@ from bertjax.interop.huggingface_names import (
     DECODER_BIAS,
     ENCODER,
     MLM_BIAS,
+    MLM_HEAD,
     TOKEN_TABLE,
     current_name,
     is_transposed,
@@ -40,6 +41,7 @@ _DEFAULTS = {
 # What else changes how transformers runs a model: which loss and which probabilities, how much
 # dropout before the classifier. An export says it again.
 _EXTRAS = ("problem_type", "classifier_dropout")
+_CHOICE = "BertForMultipleChoice"  # whose one output compares texts: none of our heads
 _BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
 
 
@@ -72,14 +74,22 @@ def open_huggingface(folder: Path) -> Imported:
         tensors = {current_name(name): tensor for name, tensor in stored.items()}
         for name in _BUFFERS:
             tensors.pop(name, None)
-        _merge_decoder(tensors, settings, str(folder))
-        if "classifier.weight" in tensors:
+        if not any(name.startswith(ENCODER) for name in tensors):
+            raise UserError(
+                f"{folder}: none of its tensors is a BERT's; the first is "
+                f"{next(iter(tensors), 'missing')!r}, named as within another module: save the "
+                "model that is in it"
+            )
+        untied = _merge_decoder(tensors, settings, str(folder))
+        if "classifier.weight" in tensors and architecture != _CHOICE:
             outputs, *_ = tensors["classifier.weight"].shape or (0,)
             labels = _labels(settings, outputs, architecture, str(file))
             config = dataclasses.replace(config, labels=labels)
         placed = _place(tensors, config, architecture)
-        _refuse_headless(placed, architecture, str(folder))
+        _refuse_headless(placed, architecture, untied, str(folder))
         notes = _unused(tensors, placed, str(folder))
+        if untied:
+            notes += ("mlm_head left out, whose decoder is not the token table",)
         params = assemble(config, placed, str(folder), tensor_name)
     extras = {name: settings[name] for name in _EXTRAS if settings.get(name) is not None}
     return Imported(config, params, 0, notes, extras)
@@ -104,11 +114,19 @@ def _architecture(settings: Mapping[str, Any], origin: str) -> str:
     return name
 
 
-def _merge_decoder(tensors: dict[str, Tensor], settings: Mapping[str, Any], origin: str) -> None:
-    """Removes the decoder, which is the token table again; refuses one that differs from it."""
+def _merge_decoder(tensors: dict[str, Tensor], settings: Mapping[str, Any], origin: str) -> bool:
+    """Removes the decoder, which is the token table again; refuses one that differs from it.
+
+    Where the settings say that it may, the whole head of such a decoder goes: True.
+    """
     tied = settings.get("tie_word_embeddings", True)
     if MLM_BIAS in tensors and not tied and DECODER not in tensors:
         raise UserError(f"{origin}: {DECODER} is missing, and tie_word_embeddings is false")
+    both = [tensors[name] for name in (DECODER, TOKEN_TABLE) if name in tensors]
+    if not tied and len(both) == 2 and not _equal(*both):
+        for name in [name for name in tensors if name.startswith(MLM_HEAD)]:
+            del tensors[name]
+        return True
     for copy, own in ((DECODER, TOKEN_TABLE), (DECODER_BIAS, MLM_BIAS)):
         if copy not in tensors:
             continue
@@ -119,6 +137,7 @@ def _merge_decoder(tensors: dict[str, Tensor], settings: Mapping[str, Any], orig
                 f"{origin}: {found.name} differs from {first.name}; "
                 "bertjax has one array for both, as BERT was published"
             )
+    return False
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
@@ -134,7 +153,7 @@ def _labels(
         raise UserError(f"{origin}: id2label must name a label by number; found {given!r}")
     numbers = [str(number) for number in range(outputs)]
     count = len(given) or settings.get("num_labels") or outputs
-    # A class of somebody's own, or BertForMultipleChoice, need not have an output for each label.
+    # A class of somebody's own need not have an output for each label.
     if architecture in ARCHITECTURES and (count != outputs or given.keys() - set(numbers)):
         known = f": {', '.join(list(given)[:5])}" if given else ""
         raise UserError(
@@ -148,6 +167,8 @@ def _place(
     tensors: Mapping[str, Tensor], config: ModelConfig, architecture: str
 ) -> dict[str, Tensor]:
     """The tensors by their place in our tree; `classifier` means what the class does with it."""
+    if architecture == _CHOICE:
+        tensors = {name: own for name, own in tensors.items() if not name.startswith("classifier.")}
     tags = architecture == "BertForTokenClassification" or "bert.pooler.dense.weight" not in tensors
     other = "classification_head" if tags else "tagging_head"
     heads = [head for head in bert.HEADS if head != other]
@@ -158,11 +179,15 @@ def _place(
     }
 
 
-def _refuse_headless(placed: Mapping[str, Tensor], architecture: str, origin: str) -> None:
+def _refuse_headless(
+    placed: Mapping[str, Tensor], architecture: str, untied: bool, origin: str
+) -> None:
     present = {place.split("/")[0] for place in placed}
     needed = set(ARCHITECTURES.get(architecture, ())) if architecture != "BertModel" else set()
     if present & {"nsp_head", "classification_head"}:
         needed.add("pooler")
+    if untied:
+        needed.discard("mlm_head")
     if missing := sorted(needed - present):
         raise UserError(f"{origin}: the weights of its {missing[0]} are missing ({architecture})")
 

@@ -16,6 +16,7 @@ ARCHITECTURES = {
 
 ENCODER = "bert."  # the prefix of all but the heads; BertModel stores its tensors without
 DECODER, DECODER_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+MLM_HEAD = "cls.predictions."  # the prefix of it
 TOKEN_TABLE, MLM_BIAS = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"
 
 _ARRAYS = {

@@ -19,6 +19,7 @@ from bertjax.interop.weights import Tensor
 FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 WEIGHT_FILES = (FILE, INDEX_FILE)
+_POINTER = b"version https://git-lfs"  # the beginning of what Git leaves in a large file's place
 # Other formats of weights in such folders: PyTorch's is a pickle, which can run any code.
 _OTHERS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "flax_model.msgpack")
 
@@ -40,6 +41,8 @@ def open_tensors(folder: Path) -> Iterator[dict[str, Tensor]]:
                     read = functools.partial(_read, handle, name, file)
                     tensors[name] = Tensor(name, tuple(handle.get_slice(name).get_shape()), read)
             except (SafetensorError, OSError) as error:
+                if file.is_file() and file.open("rb").read(len(_POINTER)) == _POINTER:
+                    raise UserError(f"{file}: a Git LFS pointer; run git lfs pull there") from error
                 raise UserError(f"{file}: truncated, damaged or unreadable ({error})") from error
         yield tensors
 

@@ -40,8 +40,10 @@ def fill_mask(
         UserError: no `[MASK]`, `top_k` below 1 or above the vocabulary, or more tokens than the
             model's positions.
     """
-    if not 1 <= top_k <= tokenizer.vocab_size:
-        raise UserError(f"top_k={top_k}: must lie between 1 and {tokenizer.vocab_size}")
+    if not isinstance(top_k, int) or not 1 <= top_k <= tokenizer.vocab_size:
+        raise UserError(
+            f"top_k={top_k!r}: must be a whole number between 1 and {tokenizer.vocab_size}"
+        )
     pieces = [encode_with_masks(tokenizer, part) for part in (text, second) if part is not None]
     row = encoder_row(config, tokenizer, *pieces)
     positions = np.flatnonzero(row.token_ids[0] == tokenizer.mask_id)

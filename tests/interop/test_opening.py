@@ -6,10 +6,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
 import tokenizers
+from safetensors.numpy import load_file, save_file
 
 import bertjax
 from bertjax.cli import main
@@ -158,6 +160,13 @@ def only_a_pickle(folder):
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
 
 
+def wrap(folder):
+    """Every tensor as of a module around the model."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    save_file({f"model.{name}": tensor for name, tensor in tensors.items()}, file)
+
+
 def a_part_is_missing(folder):
     (folder / "model.safetensors").unlink()
     places = {TABLE: "model-00001-of-00002.safetensors"}
@@ -194,6 +203,11 @@ BAD = {
     "architectures an object": (setting(architectures={"a": "b"}), "must be a list of names"),
     "architectures a text": (setting(architectures="BertModel"), "must be a list of names"),
     "no weights": (remove("model.safetensors"), "no weights in it"),
+    "a pointer": (
+        lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.g"),
+        "a Git LFS pointer; run git lfs pull",
+    ),
+    "wrapped": (wrap, "none of its tensors is a BERT's; the first is 'model.bert."),
     "a part": (a_part_is_missing, "model-00001-of-00002.safetensors: missing"),
     "no tokenizer": (remove("vocab.txt", "tokenizer.json"), "no tokenizer in it"),
     "shape": (tensor(INNER, np.zeros((19, 12), np.float32)), f"{INNER} has shape [19, 12]"),
@@ -379,6 +393,17 @@ def test_a_decoder_that_is_stored_as_it_is_tied_changes_nothing(folder):
     change_tensors(folder, **{"cls.predictions.decoder.weight": rows})
     change_settings(folder, tie_word_embeddings=False)
     np.testing.assert_array_equal(open_checkpoint(folder).params["mlm_head"]["bias"], before)
+
+
+def test_of_an_untied_model_all_but_the_head_is_opened_and_a_note_says_so(folder):
+    """Its encoder is that of a BERT."""
+    whole = open_checkpoint(folder)
+    change_tensors(folder, **{"cls.predictions.decoder.weight": np.ones((50, 12), np.float32)})
+    change_settings(folder, tie_word_embeddings=False)
+    found = open_checkpoint(folder)
+    assert set(found.params) == set(whole.params) - {"mlm_head"}
+    jax.tree.map(np.testing.assert_array_equal, found.params["layers"], whole.params["layers"])
+    assert "mlm_head left out, whose decoder is not the token table" in found.source
 
 
 def test_a_bias_that_is_stored_with_the_decoder_alone_is_found(folder):

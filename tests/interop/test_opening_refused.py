@@ -41,8 +41,17 @@ def test_a_classifier_without_labels_has_numbered_ones(tmp_path):
 def test_a_class_without_an_output_for_each_label_opens(tmp_path):
     folder = write_folder(tmp_path / "model", ("pooler", "classification_head"), labels=("one",))
     labels = {"0": "LABEL_0", "1": "LABEL_1"}
-    change_settings(folder, architectures=["BertForMultipleChoice"], id2label=labels)
+    change_settings(folder, architectures=["MyBert"], id2label=labels)
     assert open_checkpoint(folder).config.labels == ("LABEL_0",)
+
+
+def test_the_head_of_multiple_choice_is_no_classifier_of_ours(tmp_path):
+    folder = write_folder(tmp_path / "model", ("pooler", "classification_head"), labels=("one",))
+    change_settings(folder, architectures=["BertForMultipleChoice"])
+    found = open_checkpoint(folder)
+    assert "classification_head" not in found.params
+    assert found.config.labels == ()
+    assert "not used: classifier." in found.source
 
 
 @pytest.fixture
