@@ -208,7 +208,7 @@ def test_fill_mask_prints_json(small_run, capsys):
 def test_a_stopped_evaluation_leaves_no_temporary_folder(small_run, tmp_path):
     temporary, corpus = tmp_path / "temporary", tmp_path / "corpus.txt"
     temporary.mkdir()
-    os.mkfifo(corpus)  # reading it waits for ever
+    corpus.write_text("Words that are read for a while, a line each.\n" * 1_000_000)
     command = [sys.executable, "-m", "bertjax", "evaluate", small_run / "run", "--corpus", corpus]
     environment = os.environ | {"TMPDIR": str(temporary)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
