@@ -75,10 +75,10 @@ def open_huggingface(folder: Path) -> Imported:
         for name in _BUFFERS:
             tensors.pop(name, None)
         if not any(name.startswith(ENCODER) for name in tensors):
+            some = f"such as {next(iter(stored))!r}" if stored else "of which there are none"
             raise UserError(
-                f"{folder}: none of its tensors is a BERT's; the first is "
-                f"{next(iter(tensors), 'missing')!r}, named as within another module: save the "
-                "model that is in it"
+                f"{folder}: none of its tensors, {some}, has the name of a BERT's; from a module "
+                "around the model (module., model.) save what is in it"
             )
         untied = _merge_decoder(tensors, settings, str(folder))
         if "classifier.weight" in tensors and architecture != _CHOICE:

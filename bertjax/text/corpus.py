@@ -36,6 +36,7 @@ _MAX_DOCUMENT_BYTES = 8 << 20
 _MAX_LINE_BYTES = 1 << 20
 _MAX_JSON_BYTES = 64 << 20
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_JSON_LINE = '{"text": "..."} on every line; what is no text must be moved away'
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def open_source(spec: str, runner: str = "local") -> Source:
     if files := tuple(file for file in found if file.is_file()):
         return Source(spec, files)
     what = "no file matches" if glob.has_magic(spec) else "no such file or folder"
-    if found:
+    if any(file.is_dir() for file in found):
         what = f"only folders match; give one of them, or {spec.rstrip('/')}/*"
     raise UserError(f"--corpus {spec}: {what}")
 
@@ -224,9 +225,13 @@ def _json_texts(file: CorpusFile) -> Iterator[str]:
         try:
             row = parse_json(line)
         except ValueError as error:
-            raise UserError(f"{file}, line {number}: not valid JSON ({error})") from error
+            raise UserError(
+                f"{file}, line {number}: not valid JSON ({error}); expected {_JSON_LINE}"
+            ) from error
         if not isinstance(row, dict) or not isinstance(row.get("text", 0), str | None):
-            raise UserError(f'{file}, line {number}: no "text" field that holds a string')
+            raise UserError(
+                f'{file}, line {number}: no "text" field that holds a string; expected {_JSON_LINE}'
+            )
         yield row["text"] or ""
 
 

@@ -74,7 +74,7 @@ def recorded(settings: PrepareSettings) -> dict[str, Any]:
     for name in ("output", "workers", "runner", "beam_options"):
         del values[name]
     if settings.tokenizer not in TRAINED:
-        del values["vocab_size"], values["cased"]  # the tokenizer's own, whatever is asked for
+        del values["vocab_size"]  # the tokenizer's own, whatever is asked for
     return values | {"corpora": list(settings.corpora)}
 
 
@@ -185,7 +185,8 @@ def open_state(
             write_json(work / "state.json", state)
         return state["fingerprints"]
     refuse_other_settings(settings, found["settings"], "holds an interrupted run")
-    if found != _state(settings, sources, given):
+    now = _state(settings, sources, given)
+    if any(found.get(name) != now[name] for name in now.keys() - {"settings"}):
         raise UserError(
             f"--output {settings.output}: the corpus or the tokenizer has changed since this run "
             f"was interrupted; remove {work} to start again"

@@ -16,7 +16,6 @@ from jax.sharding import Mesh, PartitionSpec
 
 from bertjax.model.sharding import BATCH_AXES, TENSOR_AXIS
 from bertjax.train.collectives import gather, in_two_stages, scatter_sum
-from bertjax.train.optimizer import last_name
 
 Figures = dict[str, jax.Array]
 Rows = dict[str, jax.Array]
@@ -40,7 +39,6 @@ def gradients(
     held: Any,
     updated: Any,
     dtype: Any = jnp.float32,
-    kernel_dtype: Any = jnp.float32,
 ) -> Gradients:
     """Gradients of `total_loss` over the batch, taken in `accumulation` parts on every device.
 
@@ -51,8 +49,6 @@ def gradients(
         held: a NamedSharding per parameter: where `params` are.
         updated: the same, where the gradients are wanted, from `mesh.update_shardings`.
         dtype: the gradients' in the sum over the devices; they come back as float32.
-        kernel_dtype: in which the loss reads arrays that are called `kernel`, whatever it is given:
-            where a device holds a part of one, the whole comes to it in this dtype.
     """
     mesh = jax.tree.leaves(held)[0].mesh
     cut = tuple(name for name in BATCH_AXES if mesh.shape[name] > 1)
@@ -65,16 +61,7 @@ def gradients(
         """This device's part of the gradients, and the whole batch's sums and counts."""
         total = lambda figures: jax.lax.psum(figures, cut)  # noqa: E731
         with jax.named_scope("gather_weights"):
-            whole = jax.tree_util.tree_map_with_path(
-                lambda path, part, spec: _gathered(
-                    part,
-                    spec,
-                    kernel_dtype if last_name(path) == "kernel" else part.dtype,
-                    two_stages,
-                ),
-                params,
-                held,
-            )
+            whole = jax.tree.map(lambda part, spec: _gathered(part, spec, two_stages), params, held)
         found = own_gradients(loss, whole, rows, key, accumulation, total)
         with jax.named_scope("sum_gradients"):
             parts = jax.tree.map(
@@ -184,18 +171,14 @@ def total_loss(sums: Figures, counts: Figures) -> jax.Array:
     return sum((found[name] for name in found if name.endswith("_loss")), jnp.float32(0))
 
 
-def _gathered(part: jax.Array, spec: PartitionSpec, dtype: Any, two_stages: bool) -> jax.Array:
-    """The whole parameter, sent as `dtype` from where its parts are.
+def _gathered(parameter: jax.Array, spec: PartitionSpec, two_stages: bool) -> jax.Array:
+    """The whole parameter from every device's part of it.
 
-    What comes out has the parameter's own dtype, and so has its gradient; a loss that rounds it to
-    `dtype` reads what was sent, for the compiler leaves both conversions out.
+    One that the loss reads in bfloat16 alone is sent so on a TPU, whose compiler rounds the parts.
     """
-    if not (cut := _cut_axes(spec)):
-        return part
-    whole = part.astype(dtype)
-    for axis, names in cut:
-        whole = gather(whole, names, axis, two_stages)
-    return whole.astype(part.dtype)
+    for axis, names in _cut_axes(spec):
+        parameter = gather(parameter, names, axis, two_stages)
+    return parameter
 
 
 def _over_data(part: jax.Array, spec: PartitionSpec, two_stages: bool) -> jax.Array:

@@ -112,13 +112,17 @@ def recorded_source(run: epath.Path, has_weights: bool) -> dict[str, str]:
     """
     if not (run / _FILE).exists():
         return {}
-    known = read_json(run / _FILE)
+    match read_json(run / _FILE):
+        case {"started_from": str(source)}:
+            pass
+        case _:
+            raise UserError(f"{run / _FILE}: damaged; remove it, or start another run")
     if not has_weights:
         raise UserError(
-            f"{run} was started with --init, from {known['started_from']}, and has no checkpoint "
-            "yet: give --init again, or start another run"
+            f"{run} was started with --init, from {source}, and has no checkpoint yet: give --init "
+            "again (without --scratch), or start another run"
         )
-    return known
+    return {"started_from": source}
 
 
 def _refuse_other_encoder(found: ModelConfig, asked: ModelConfig) -> None:

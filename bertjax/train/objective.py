@@ -37,9 +37,8 @@ class Objective:
         init: a key to fresh params, any pytree of float32 arrays; pure, so that it can be jitted.
         batch: a step number to a dict of arrays, rows first.
         loss: (params, batch, key) to sums and counts by metric name, float32 scalars; the batch
-            has `row_ids` too. Arrays of the params that are called `kernel` are read for matrix
-            products alone, rounded to `compute_dtype`. What is minimised is the sum of
-            sums[name] / counts[name] over the names that end in `_loss`.
+            has `row_ids` too. What is minimised is the sum of sums[name] / counts[name] over the
+            names that end in `_loss`.
         evaluate: params to figures by name; None for one that does not apply.
         axes: the params' tree with a tuple of logical axis names for each array.
         criterion: what `evaluate` gave to the number that the best checkpoint has least of; None

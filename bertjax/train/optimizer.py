@@ -208,10 +208,9 @@ def weight_decay_mask(params: Any) -> Any:
     that is every parameter of rank below 2, and those named bias or scale.
     """
     return jax.tree_util.tree_map_with_path(
-        lambda path, value: value.ndim > 1 and last_name(path) not in _NOT_DECAYED, params
+        lambda path, value: value.ndim > 1 and _last_name(path) not in _NOT_DECAYED, params
     )
 
 
-def last_name(path: tuple[Any, ...]) -> str:
-    """What an array is called at its own place in the params."""
+def _last_name(path: tuple[Any, ...]) -> str:
     return str(getattr(path[-1], "key", path[-1])) if path else ""

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 
 from bertjax.config import Config
 from bertjax.train.mesh import make_mesh, validate_batches
-from bertjax.train.objective import compute_dtype
 from bertjax.train.optimizer import learning_rate, make_optimizer
 from bertjax.train.state import State, abstract_state, state_shardings
 from bertjax.train.step import Figures, make_train_step
@@ -57,7 +56,6 @@ def make_program(
         learning_rate(config),
         config.train,
         shardings,
-        compute_dtype(config),
     )
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

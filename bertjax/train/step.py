@@ -30,7 +30,6 @@ def make_train_step(
     rate: Callable[[jax.Array], jax.Array],
     settings: TrainConfig,
     shardings: State,
-    kernel_dtype: Any = jnp.float32,
 ) -> Callable[[State, dict[str, jax.Array], jax.Array], tuple[State, Figures]]:
     """The jitted step `(state, batch, key) -> (state, figures)`; it donates the state.
 
@@ -38,8 +37,7 @@ def make_train_step(
     `gradient_norm`, the batch's `tokens` (real ones) and `positions`, and the two counts of skipped
     steps. Every random draw of a step is keyed by (key, step) and, inside the loss, by row number.
     With `settings.deterministic` the same inputs give the same bits on a GPU too; elsewhere they do
-    anyway. `shardings`: how the state lies on the mesh, from `state_shardings`. `kernel_dtype`: as
-    of `gradients`.
+    anyway. `shardings`: how the state lies on the mesh, from `state_shardings`.
     """
     mesh = shardings["step"].mesh
     whole = replicated(mesh)
@@ -62,7 +60,6 @@ def make_train_step(
             shardings["params"],
             updated,
             settings.gradient_dtype,
-            kernel_dtype,
         )
         step_rate = rate(state["step"])
         norm = optax.tree.norm(found.gradients)

@@ -207,7 +207,7 @@ BAD = {
         lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.g"),
         "a Git LFS pointer; run git lfs pull",
     ),
-    "wrapped": (wrap, "none of its tensors is a BERT's; the first is 'model.bert."),
+    "wrapped": (wrap, "none of its tensors, such as 'model."),
     "a part": (a_part_is_missing, "model-00001-of-00002.safetensors: missing"),
     "no tokenizer": (remove("vocab.txt", "tokenizer.json"), "no tokenizer in it"),
     "shape": (tensor(INNER, np.zeros((19, 12), np.float32)), f"{INNER} has shape [19, 12]"),

@@ -20,7 +20,7 @@ from bertjax.config import (
 )
 from bertjax.errors import UserError
 from bertjax.files import held
-from bertjax.tasks.finetune import finetune
+from bertjax.tasks.finetune import _at_best_step, finetune
 from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.initial import InitialWeights
 from bertjax.train.run_folder import open_run
@@ -89,6 +89,12 @@ def test_the_summary_has_the_figures_of_the_step_that_the_run_opens_at(finished)
     assert (summary["steps"], summary["best_step"]) == (24, report["best_step"])
     found = {name: summary[f"validation_{name}"] for name in report["figures"]}
     assert found == report["figures"]
+
+
+def test_the_best_step_s_figures_take_the_place_of_the_last_s():
+    last = {"steps": 24, "validation_accuracy": 0.5, "seconds": 3.0}
+    found = _at_best_step(last, {"best_step": 12, "figures": {"accuracy": 0.75}})
+    assert found == last | {"best_step": 12, "validation_accuracy": 0.75}
 
 
 def test_predictions_come_in_the_files_order_whether_it_has_labels_or_not(

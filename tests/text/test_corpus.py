@@ -200,6 +200,18 @@ def test_an_empty_spec_is_not_the_folder_one_stands_in():
         open_source("")
 
 
+def test_a_glob_of_pipes_alone_matches_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no file matches"):
+        open_source(str(tmp_path / "*"))
+
+
+def test_json_that_is_no_json_lines_is_told_what_was_expected(tmp_path):
+    for text in ('[{"text": "a"}]\n', '{\n  "text": "a"\n}\n'):
+        with pytest.raises(UserError, match=r'expected {"text": "\.\.\."} on every line'):
+            read(write(tmp_path / "a.json", text))
+
+
 def test_a_glob_that_matches_folders_alone_says_so(tmp_path):
     (tmp_path / "inner").mkdir()
     with pytest.raises(UserError, match=r"only folders match; give one of them, or .*/\*/\*"):

@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from bertjax.errors import UserError
+from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import prepare
 from tests.text.corpora import (
     digests,
@@ -73,6 +75,27 @@ def test_another_tokenizer_of_the_same_name_into_the_same_folder_is_refused(data
         prepare(settings, silent)
 
 
+def test_an_interrupted_run_goes_on_whatever_the_size_asked_of_a_loaded_tokenizer(
+    data, corpus, tmp_path, monkeypatch
+):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = [
+        small_settings(corpus, tmp_path, tokenizer=str(data / "tokenizer"), vocab_size=pieces)
+        for pieces in (123, 30_000)
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "_tokenize", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(settings[0], silent)
+    state = tmp_path / ".unfinished" / "state.json"
+    older = json.loads(state.read_text())
+    older["settings"]["vocab_size"] = 123  # as an older version noted it
+    state.write_text(json.dumps(older))
+    assert prepare(settings[1], silent)["splits"]["train"]["tokens"] > 0
+
+
 def test_what_a_loaded_tokenizer_decides_is_no_other_setting(data, corpus, tmp_path):
     made = [
         prepare(
@@ -90,6 +113,8 @@ def test_what_a_loaded_tokenizer_decides_is_no_other_setting(data, corpus, tmp_p
         ("tokenizer/vocab.txt", lambda file: file.write_text(file.read_text()[:-2] + "\n")),
         ("tokenizer/vocab.txt", lambda file: shutil.rmtree(file.parent)),
         ("train/token_counts.npy", lambda file: file.write_bytes(file.read_bytes()[:-3])),
+        ("train/token_counts.npy", lambda file: np.save(file, np.array(["a", "b"]))),
+        ("train/token_counts.npy", lambda file: np.savez(file.open("wb"), a=np.zeros(2))),
         ("validation/token_counts.npy", lambda file: file.unlink()),
     ],
 )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -101,37 +100,6 @@ def test_a_matrix_is_cut_along_the_first_axis_that_tensor_leaves_whole(name, ker
     assert held["up"]["kernel"].spec == PartitionSpec("fsdp", kernel[1])
     assert updated["up"]["kernel"].spec == PartitionSpec(*kernel)
     assert updated["table"]["embedding"].spec == PartitionSpec(*table)
-
-
-def read_in_bfloat16(params, batch, key):
-    """The toy's loss as a model gives it that rounds the operands of its matrix products."""
-    kernel = params["up"]["kernel"].astype(jnp.bfloat16).astype(jnp.float32)
-    return OBJECTIVE.loss(params | {"up": params["up"] | {"kernel": kernel}}, batch, key)
-
-
-def test_parts_of_kernels_are_sent_in_the_dtype_that_they_are_read_in_and_nothing_changes():
-    found, sent = {}, {}
-    for kernel_dtype in ("float32", "bfloat16"):
-        params, held, updated = laid_out(MESHES["fsdp-data"])
-        rows = OBJECTIVE.batch(0) | {"row_ids": np.arange(16, dtype=np.int32)}
-        run = jax.jit(
-            functools.partial(
-                gradients,
-                read_in_bfloat16,
-                accumulation=1,
-                held=held,
-                updated=updated,
-                kernel_dtype=kernel_dtype,
-            )
-        )
-        arguments = (params, rows, jax.random.key(1))
-        found[kernel_dtype] = jax.device_get(run(*arguments))
-        sent[kernel_dtype] = re.findall(
-            r"stablehlo\.all_gather.*-> tensor<(\w+)>", run.lower(*arguments).as_text()
-        )
-    jax.tree.map(np.testing.assert_array_equal, *found.values())
-    assert found["bfloat16"].gradients["up"]["kernel"].dtype == np.float32
-    assert sent == {"float32": ["32x16xf32", "16x32xf32"], "bfloat16": ["32x16xf32", "16x32xbf16"]}
 
 
 @pytest.mark.parametrize("name", ["data", "data-fsdp", "data-tensor", "all"])
