@@ -6,7 +6,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -138,11 +137,6 @@ def cut_vocabulary(folder, lines):
     (folder / "tokenizer.json").unlink()
     file = folder / "vocab.txt"
     file.write_text("".join(f"{line}\n" for line in file.read_text().split("\n")[:lines]))
-
-
-def test_tensors_of_a_head_that_is_not_known_are_told(folder):
-    change_tensors(folder, **{"crf.transitions": np.zeros((2, 2), np.float32)})
-    assert open_checkpoint(folder).source.endswith("; not used: crf.transitions")
 
 
 def truncate(folder):
@@ -385,30 +379,3 @@ def test_a_path_that_is_no_checkpoint_is_told(tmp_path, capsys, name, message):
     assert main(["evaluate", str(tmp_path / name), "--corpus", "nothing"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-
-
-def test_a_decoder_that_is_stored_as_it_is_tied_changes_nothing(folder):
-    before = open_checkpoint(folder).params["mlm_head"]["bias"]
-    rows = np.asarray(open_checkpoint(folder).params["embeddings"]["token"])[:50]
-    change_tensors(folder, **{"cls.predictions.decoder.weight": rows})
-    change_settings(folder, tie_word_embeddings=False)
-    np.testing.assert_array_equal(open_checkpoint(folder).params["mlm_head"]["bias"], before)
-
-
-def test_of_an_untied_model_all_but_the_head_is_opened_and_a_note_says_so(folder):
-    """Its encoder is that of a BERT."""
-    whole = open_checkpoint(folder)
-    change_tensors(folder, **{"cls.predictions.decoder.weight": np.ones((50, 12), np.float32)})
-    change_settings(folder, tie_word_embeddings=False)
-    found = open_checkpoint(folder)
-    assert set(found.params) == set(whole.params) - {"mlm_head"}
-    jax.tree.map(np.testing.assert_array_equal, found.params["layers"], whole.params["layers"])
-    assert "mlm_head left out, whose decoder is not the token table" in found.source
-
-
-def test_a_bias_that_is_stored_with_the_decoder_alone_is_found(folder):
-    name = "cls.predictions.bias"
-    bias = np.arange(50, dtype=ml_dtypes.bfloat16)
-    change_tensors(folder, **{name: None, "cls.predictions.decoder.bias": bias})
-    found = open_checkpoint(folder).params["mlm_head"]["bias"]
-    np.testing.assert_array_equal(found[:50], bias.astype(np.float32))

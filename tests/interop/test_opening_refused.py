@@ -1,4 +1,4 @@
-"""Checkpoints whose parts contradict each other: labels, sizes, tokenizer."""
+"""Runs whose parts contradict each other: sizes, tokenizer."""
 
 import json
 import shutil
@@ -11,47 +11,7 @@ from bertjax.errors import UserError
 from bertjax.interop.native_export import write_run
 from bertjax.interop.opening import open_checkpoint
 from bertjax.model.bert import PRETRAINING_HEADS
-from tests.interop.checkpoints import change_settings, make_checkpoint, write_folder
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "settings name 3 labels: 0, 1, 2"),
-        ({"id2label": {"0": "a"}}, "settings name 1 labels: 0"),
-        ({"id2label": {"1": "a", "2": "b"}}, "settings name 2 labels: 1, 2"),
-        ({"id2label": None, "num_labels": 3}, "settings name 3 labels"),
-    ],
-)
-@pytest.mark.parametrize("heads", [("pooler", "classification_head"), ("tagging_head",)])
-def test_labels_of_another_classifier_are_refused(tmp_path, heads, changes, message):
-    folder = write_folder(tmp_path / "model", heads)
-    change_settings(folder, **changes)
-    with pytest.raises(UserError) as caught:
-        open_checkpoint(folder)
-    assert f"the classifier has 2 outputs, numbered from 0; its {message}" in str(caught.value)
-
-
-def test_a_classifier_without_labels_has_numbered_ones(tmp_path):
-    folder = write_folder(tmp_path / "model", ("tagging_head",))
-    change_settings(folder, id2label=None, label2id=None)
-    assert open_checkpoint(folder).config.labels == ("LABEL_0", "LABEL_1")
-
-
-def test_a_class_without_an_output_for_each_label_opens(tmp_path):
-    folder = write_folder(tmp_path / "model", ("pooler", "classification_head"), labels=("one",))
-    labels = {"0": "LABEL_0", "1": "LABEL_1"}
-    change_settings(folder, architectures=["MyBert"], id2label=labels)
-    assert open_checkpoint(folder).config.labels == ("LABEL_0",)
-
-
-def test_the_head_of_multiple_choice_is_no_classifier_of_ours(tmp_path):
-    folder = write_folder(tmp_path / "model", ("pooler", "classification_head"), labels=("one",))
-    change_settings(folder, architectures=["BertForMultipleChoice"])
-    found = open_checkpoint(folder)
-    assert "classification_head" not in found.params
-    assert found.config.labels == ()
-    assert "not used: classifier." in found.source
+from tests.interop.checkpoints import make_checkpoint
 
 
 @pytest.fixture
