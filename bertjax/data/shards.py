@@ -15,7 +15,7 @@ from bertjax.errors import UserError, is_transient
 from bertjax.files import require_local
 from bertjax.json_text import parse_json
 from bertjax.text.prepare_state import FORMAT_VERSION
-from bertjax.text.records import TokenizedDocument, decode_document
+from bertjax.text.records import TokenizedDocument, decode_document, read_token_counts
 
 
 def read_manifest(data_folder: str | Path) -> dict[str, Any]:
@@ -158,17 +158,12 @@ def open_split(data_folder: str | Path, split: str) -> ShardedDocuments:
         if not file.is_file():
             raise UserError(f"{file} is missing; copy the folder again or run bertjax prepare")
     try:
-        token_counts = np.load(folder / "token_counts.npy", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        token_counts = read_token_counts(folder / "token_counts.npy", sum(counts), tokens)
+    except ValueError as error:
         raise UserError(
-            f"{folder}: token_counts.npy is damaged ({error}); copy the folder again or run "
-            "bertjax prepare again"
+            f"{folder}: token_counts.npy {error}; copy the folder again or run bertjax prepare "
+            "again"
         ) from error
-    if token_counts.shape != (sum(counts),) or token_counts.sum(dtype=np.int64) != tokens:
-        raise UserError(
-            f"{folder}: token_counts.npy does not fit manifest.json; copy the folder again or run "
-            "bertjax prepare again"
-        )
     documents = ShardedDocuments(files, counts, token_counts)
     documents.check_sizes()
     return documents

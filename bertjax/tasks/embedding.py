@@ -18,7 +18,7 @@ from bertjax.model import bert
 from bertjax.model.positions import classifier_positions
 from bertjax.tasks.sentence_rows import (
     SentenceRows,
-    batch_tokens,
+    best_batch_tokens,
     most_sentences,
     pack_sentences,
     read_windows,
@@ -100,7 +100,7 @@ def embed(
     done = 0
     for window in _made_ahead(windows):
         vectors = np.empty((len(window.lengths), config.hidden_size), np.float32)
-        batches = pack_sentences(window, tokenizer.pad_id, batch_tokens())
+        batches = pack_sentences(window, tokenizer.pad_id, best_batch_tokens())
         for batch, result in _started_ahead(run, batches):
             vectors[batch.sentences] = np.asarray(result)[batch.rows, batch.slots]
             done += len(batch.sentences)

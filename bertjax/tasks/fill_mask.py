@@ -1,6 +1,7 @@
 """Cloze: the most probable tokens at every `[MASK]` of a text."""
 
 import functools
+import numbers
 from typing import TYPE_CHECKING
 
 import jax
@@ -40,7 +41,7 @@ def fill_mask(
         UserError: no `[MASK]`, `top_k` below 1 or above the vocabulary, or more tokens than the
             model's positions.
     """
-    if not isinstance(top_k, int) or not 1 <= top_k <= tokenizer.vocab_size:
+    if not isinstance(top_k, numbers.Integral) or not 1 <= top_k <= tokenizer.vocab_size:
         raise UserError(
             f"top_k={top_k!r}: must be a whole number between 1 and {tokenizer.vocab_size}"
         )

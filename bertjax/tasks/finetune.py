@@ -27,14 +27,8 @@ from bertjax.train.checkpoint import load_params
 from bertjax.train.digest import named_leaves
 from bertjax.train.initial import InitialWeights
 from bertjax.train.mesh import make_mesh, replicated, validate_mesh
-from bertjax.train.run import tell, train_run, use_compilation_cache
-from bertjax.train.run_folder import (
-    hold_run,
-    open_run,
-    write_config,
-    write_file,
-    write_summary,
-)
+from bertjax.train.run import train_run, use_compilation_cache
+from bertjax.train.run_folder import hold_run, open_run, write_config, write_file, write_summary
 
 
 @dataclass(frozen=True)
@@ -109,11 +103,9 @@ def finetune(
     use_compilation_cache()
     with hold_run(run):
         config, changes = open_run(run, config)
-        for change in changes:
-            tell(change)
         predictor = Predictor(task, config, initial.tokenizer.pad_id, labelled=True)
         job = _Job(config, initial, scratch, task, training, held_out, folder, predictor)
-        summary = _fit(job, examples)
+        summary = _fit(job, examples, changes)
         report = _report(job, summary)
         write_report(folder, report)
         write_summary(folder, _at_best_step(summary, report))
@@ -136,7 +128,7 @@ def _read(task: Task, file: Path) -> Labelled:
     return Labelled(str(file), records, notes)
 
 
-def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
+def _fit(job: _Job, examples: list[Example], changes: list[str]) -> dict[str, Any]:
     """Trains to the last step, or to the end of its patience; returns the summary."""
     config, tokenizer = job.config, job.initial.tokenizer
     evaluate = lambda params: figures(  # noqa: E731
@@ -157,6 +149,7 @@ def _fit(job: _Job, examples: list[Example]) -> dict[str, Any]:
             "initial_weights_digest": weights,
         },
         facts={"training_file": job.train.name, "training_examples": len(examples)},
+        remarks=changes,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bertjax.config import Config
 from bertjax.data.examples import Batch, Example, pack_examples, unpack
-from bertjax.tasks.sentence_rows import batch_tokens, row_lengths
+from bertjax.tasks.sentence_rows import best_batch_tokens, row_lengths
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import task_logits
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch, replicated
@@ -96,7 +96,7 @@ class Predictor:
         """All examples packed, and the rows of a batch, which divides theirs."""
         longest = max(len(example.token_ids) for example in examples)
         length = max(min(row_lengths(longest)[0], self._longest), longest)
-        rows = max(batch_tokens() // length // self._shards, 1) * self._shards
+        rows = max(best_batch_tokens() // length // self._shards, 1) * self._shards
         return pack_examples(examples, length, self._pad_id, rows), rows
 
 

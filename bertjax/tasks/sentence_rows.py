@@ -53,7 +53,7 @@ class SentenceRows:
     slots: np.ndarray
 
 
-def batch_tokens() -> int:
+def best_batch_tokens() -> int:
     """Positions of a batch whose forward pass is computed at once: more are no faster."""
     return 2048 if jax.default_backend() == "cpu" else 32_768
 

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bertjax.errors import UserError
 from bertjax.files import sha256_of
 from bertjax.json_text import parse_json
 from bertjax.text.corpus import fingerprint, open_source
 from bertjax.text.prepare_state import PrepareSettings, refuse_other_settings
+from bertjax.text.records import read_token_counts
 from bertjax.text.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -34,7 +33,10 @@ def finished_manifest(settings: PrepareSettings, given: Tokenizer | None) -> dic
         made_with, splits = dict(manifest["settings"]), manifest["splits"].values()
         shards = {shard["file"]: shard["sha256"] for split in splits for shard in split["shards"]}
         read = {source["spec"]: source["fingerprint"] for source in manifest["sources"]}
-        tokens = {name: split["tokens"] for name, split in manifest["splits"].items()}
+        sizes = {
+            name: (split["documents"], split["tokens"])
+            for name, split in manifest["splits"].items()
+        }
         digest = manifest["tokenizer"]["digest"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -50,7 +52,7 @@ def finished_manifest(settings: PrepareSettings, given: Tokenizer | None) -> dic
             f"--output {settings.output} is complete, but {changed[0]} has changed since; "
             "choose another folder or remove this one"
         )
-    if damaged := next(_damaged(Path(settings.output), shards, tokens, digest), None):
+    if damaged := next(_damaged(Path(settings.output), shards, sizes, digest), None):
         raise UserError(
             f"--output {settings.output}: {damaged} is missing or not what was written; copy it "
             "again, or remove the folder and run again"
@@ -60,14 +62,14 @@ def finished_manifest(settings: PrepareSettings, given: Tokenizer | None) -> dic
 
 
 def _damaged(
-    folder: Path, shards: Mapping[str, str], tokens: Mapping[str, int], digest: str
+    folder: Path, shards: Mapping[str, str], sizes: Mapping[str, tuple[int, int]], digest: str
 ) -> Iterator[str]:
     """What of a finished DATA folder is not what was written, file by file.
 
     Args:
         folder: DATA.
         shards: the SHA-256 of each.
-        tokens: how many each split has.
+        sizes: documents and tokens of each split.
         digest: the tokenizer's.
     """
     try:
@@ -76,15 +78,12 @@ def _damaged(
         found = None
     if found != digest:
         yield "tokenizer"
-    for split, count in tokens.items():
-        file = folder / split / "token_counts.npy"
+    for split, size in sizes.items():
+        name = f"{split}/token_counts.npy"
         try:
-            counts: Any = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            counts = None
-        numbers = isinstance(counts, np.ndarray) and counts.dtype.kind == "u"
-        if not numbers or counts.sum(dtype=np.int64) != count:
-            yield f"{split}/{file.name}"
+            read_token_counts(folder / name, *size)
+        except (OSError, ValueError):
+            yield name
     for name, written in shards.items():
         if not (shard := folder / name).is_file() or sha256_of(shard) != written:
             yield name

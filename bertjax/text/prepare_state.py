@@ -184,6 +184,11 @@ def open_state(
             state = _state(settings, sources, given)
             write_json(work / "state.json", state)
         return state["fingerprints"]
+    match found:
+        case {"settings": dict(), "fingerprints": list()}:
+            pass
+        case _:
+            raise UserError(f"{work / 'state.json'}: damaged; remove it and run again")
     refuse_other_settings(settings, found["settings"], "holds an interrupted run")
     now = _state(settings, sources, given)
     if any(found.get(name) != now[name] for name in now.keys() - {"settings"}):

@@ -14,6 +14,8 @@ Two bytes are used wherever the largest value allows.
 
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,3 +72,29 @@ def decode_document(record: bytes) -> TokenizedDocument:
     if ids.size != int(lengths.sum(dtype=np.int64)):
         raise ValueError("a record's sentence lengths do not sum to its tokens")
     return TokenizedDocument(ids, lengths)
+
+
+def read_token_counts(file: Path, documents: int, tokens: int) -> np.ndarray:
+    """The tokens of each document of a split, as its `token_counts.npy` has them.
+
+    Args:
+        file: written by `prepare`.
+        documents, tokens: of the split, as the manifest says.
+
+    Returns:
+        Whole numbers [documents].
+
+    Raises:
+        ValueError: it is damaged, or of other documents; says which.
+        OSError: it cannot be read.
+    """
+    try:
+        counts: Any = np.load(file, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # NumPy reads a header as Python: a changed byte can raise anything
+        raise ValueError(f"is damaged ({error})") from error
+    whole = isinstance(counts, np.ndarray) and counts.dtype.kind in "iu"
+    if not whole or counts.shape != (documents,) or counts.sum(dtype=np.int64) != tokens:
+        raise ValueError("does not fit manifest.json")
+    return counts

@@ -13,7 +13,7 @@ from etils import epath
 
 from bertjax.config import Config, ModelConfig
 from bertjax.errors import UserError
-from bertjax.files import read_json
+from bertjax.json_text import parse_json
 from bertjax.train.run_folder import write_file
 from bertjax.train.state import named_key
 
@@ -112,11 +112,10 @@ def recorded_source(run: epath.Path, has_weights: bool) -> dict[str, str]:
     """
     if not (run / _FILE).exists():
         return {}
-    match read_json(run / _FILE):
-        case {"started_from": str(source)}:
-            pass
-        case _:
-            raise UserError(f"{run / _FILE}: damaged; remove it, or start another run")
+    try:
+        source = str(parse_json((run / _FILE).read_bytes())["started_from"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run / _FILE}: damaged; copy it again, or start another run") from error
     if not has_weights:
         raise UserError(
             f"{run} was started with --init, from {source}, and has no checkpoint yet: give --init "

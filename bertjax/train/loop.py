@@ -220,8 +220,7 @@ def _restore(
     kept = {"config": dataclasses.asdict(config), "identity": identity, "facts": facts}
     restored = checkpoints.restore(program.state)
     if restored is None:
-        fresh = {"totals": {}, "validation": None, "criterion": None, "improved": None}
-        return 0, None, kept | fresh
+        return 0, None, kept | {"totals": {}, "validation": None, "improved": None}
     for damage in restored.skipped:
         _log.warning("checkpoint %s; the one before is used", damage)
     for name, digest in restored.metadata["identity"].items():
@@ -234,6 +233,7 @@ def _restore(
         raise UserError(
             f"this run is at step {restored.step} already, train.steps={last} asks for fewer"
         )
+    kept["facts"] = restored.metadata["facts"] | facts  # what it was started from stays known
     return restored.step, restored.state, restored.metadata | kept
 
 

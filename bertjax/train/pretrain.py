@@ -15,15 +15,13 @@ from bertjax.files import located
 from bertjax.model.bert import count_parameters
 from bertjax.text.tokenizer import load_tokenizer
 from bertjax.train.batches import TrainingBatches, Validation, validation_shortage
-from bertjax.train.initial import (
-    InitialWeights,
-)
+from bertjax.train.initial import InitialWeights
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, validate_mesh
 from bertjax.train.objective import mlm_nsp_objective, pretraining_heads
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
-from bertjax.train.run import last_step, tell, train_run, use_compilation_cache
+from bertjax.train.run import tell, train_run, use_compilation_cache
 from bertjax.train.run_folder import hold_run, open_run, write_summary
 from bertjax.train.together import same_everywhere
 
@@ -114,9 +112,6 @@ def _train(
         "parameters": count_parameters(config.model, pretraining_heads(config)),
         "corpora": _corpora(manifest),
     }
-    step = last_step(run)
-    if initial is not None and step is not None:
-        remarks = [*remarks, f"{run} goes on from its step {step}; --init is not used"]
     return train_run(
         objective,
         config,
@@ -126,6 +121,7 @@ def _train(
         identity={"data_digest": manifest["digest"]},
         facts=facts,
         remarks=remarks,
+        tell_unused=True,
         stream=batches.stream,
         flops=step_flops(config),
     )

@@ -35,6 +35,7 @@ def train_run(
     identity: dict[str, str],
     facts: dict[str, Any],
     remarks: Iterable[str] = (),
+    tell_unused: bool = False,
     stream: Callable[[int], Iterator[dict[str, np.ndarray]]] | None = None,
     flops: Callable[[int], float] = lambda _: 0.0,
 ) -> dict[str, Any]:
@@ -48,7 +49,8 @@ def train_run(
             no checkpoint.
         identity: digests that must not change within a run, besides the tokenizer's.
         facts: what checkpoints and the summary tell besides.
-        remarks: lines to tell before weights and checkpoints are read.
+        remarks: lines to tell once the tokenizer is found to fit, before weights are read.
+        tell_unused: whether to tell too that `initial` is not used, where the run goes on.
 
     Returns:
         The summary.
@@ -67,11 +69,14 @@ def train_run(
 
     checkpoints = Checkpoints(run / "checkpoints", config.train.keep_checkpoints)
     with contextlib.closing(checkpoints):
-        started = last_step(run) is not None
+        step = max(list_steps(run / "checkpoints"), default=None)  # sound or not
+        started = step is not None
         facts |= recorded_source(run, started or initial is not None)
         save_tokenizer(tokenizer, run / "tokenizer", started)
         for remark in remarks:
             tell(remark)
+        if tell_unused and started and initial is not None:
+            tell(f"{run} goes on from its step {step}; --init is not used")
         return fit(
             objective,
             config,
@@ -83,11 +88,6 @@ def train_run(
             identity=identity | {"tokenizer_digest": tokenizer.digest},
             facts=facts,
         )
-
-
-def last_step(run: epath.Path) -> int | None:
-    """The step of a run's newest checkpoint, sound or not; None: it has none."""
-    return max(list_steps(run / "checkpoints"), default=None)
 
 
 def tell(line: str) -> None:

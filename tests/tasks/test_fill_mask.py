@@ -80,6 +80,10 @@ def test_the_vocabularys_own_name_for_the_mask_is_read_too():
     assert [share for _, share in named[0]] == [share for _, share in fill(f"{WORDS[0]} [MASK]")[0]]
 
 
+def test_a_whole_number_of_numpy_is_one():
+    assert fill("[MASK]", top_k=np.int64(2)) == fill("[MASK]", top_k=2)
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

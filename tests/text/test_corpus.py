@@ -181,9 +181,10 @@ def test_json_lines_are_known_by_any_of_their_suffixes_and_null_is_no_text(tmp_p
     assert read(write(tmp_path / name, content)) == [["one"], ["two"]]
 
 
-def test_a_line_within_a_json_text_is_cut_as_one_of_a_text_file_is(tmp_path, monkeypatch):
+@pytest.mark.parametrize("times", [3, 20])  # with 3, more bytes than allowed, not characters
+def test_a_line_within_a_json_text_is_cut_as_one_of_a_text_file_is(tmp_path, monkeypatch, times):
     monkeypatch.setattr(corpus, "_MAX_LINE_BYTES", 100)
-    text = "한강이 서울을 지나 서해로 흐른다. " * 20
+    text = "한강이 서울을 지나 서해로 흐른다. " * times
     plain = read(write(tmp_path / "a.txt", text))
     assert len(plain[0]) > 1
     assert read(write(tmp_path / "a.jsonl", json.dumps({"text": text}))) == plain

@@ -107,6 +107,13 @@ def test_what_a_loaded_tokenizer_decides_is_no_other_setting(data, corpus, tmp_p
     assert made[0] == made[1]
 
 
+def change_the_header(file):
+    """So that NumPy, which reads it as Python, raises an error of the tokenizer of Python."""
+    content = bytearray(file.read_bytes())
+    content[10] ^= 1
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -114,6 +121,8 @@ def test_what_a_loaded_tokenizer_decides_is_no_other_setting(data, corpus, tmp_p
         ("tokenizer/vocab.txt", lambda file: shutil.rmtree(file.parent)),
         ("train/token_counts.npy", lambda file: file.write_bytes(file.read_bytes()[:-3])),
         ("train/token_counts.npy", lambda file: np.save(file, np.array(["a", "b"]))),
+        ("train/token_counts.npy", lambda file: np.save(file, np.load(file).sum(keepdims=True))),
+        ("train/token_counts.npy", change_the_header),
         ("train/token_counts.npy", lambda file: np.savez(file.open("wb"), a=np.zeros(2))),
         ("validation/token_counts.npy", lambda file: file.unlink()),
     ],
@@ -128,10 +137,11 @@ def test_a_finished_folder_that_is_damaged_is_refused_with_what_to_do(
         prepare(small_settings(corpus, tmp_path / "data"), silent)
 
 
-def test_a_damaged_note_of_an_interrupted_run_is_told_in_a_line(corpus, tmp_path):
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"settings": 3, "fingerprints": []}'])
+def test_a_damaged_note_of_an_interrupted_run_is_told_in_a_line(corpus, tmp_path, text):
     (tmp_path / ".unfinished").mkdir()
-    (tmp_path / ".unfinished" / "state.json").write_text("{")
-    with pytest.raises(UserError, match=r"state\.json: damaged .* remove it and run again"):
+    (tmp_path / ".unfinished" / "state.json").write_text(text)
+    with pytest.raises(UserError, match=r"state\.json: damaged.* remove it and run again"):
         prepare(small_settings(corpus, tmp_path), silent)
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from bertjax.errors import UserError
+from bertjax.text import prepare as prepare_module
 from bertjax.text.prepare import PrepareSettings, prepare
+from bertjax.text.prepare_state import TRAINED
 from tests.text.corpora import (
     made_up_documents,
     silent,
@@ -117,3 +119,7 @@ def test_a_vocabulary_without_special_tokens_is_refused_by_their_names(corpus, t
     vocabulary.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")
     with pytest.raises(UserError, match=r"\[MASK\]"):
         prepare(small_settings(corpus, tmp_path / "data", tokenizer=str(vocabulary)), silent)
+
+
+def test_every_tokenizer_that_is_trained_has_a_trainer():
+    assert set(prepare_module._TRAINERS) == set(TRAINED)

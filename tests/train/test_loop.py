@@ -13,6 +13,7 @@ from bertjax.config import OptimizerConfig, Phase, TrainConfig
 from bertjax.errors import UserError
 from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.loop import fit
+from bertjax.train.record import criterion_of
 from bertjax.train.report import Report
 from tests.train.toy import toy_config, toy_objective
 
@@ -229,6 +230,18 @@ def test_the_first_step_of_a_shape_alone_tells_how_long_it_compiled(tmp_path, mo
     )
     train(tmp_path, toy_config(6, batch_size=8), objective)
     assert [seconds > 0 for seconds in told] == [True, False, False, True, False, False]
+
+
+def test_a_checkpoint_between_evaluations_is_not_the_best_one(tmp_path):
+    every = {"evaluate_every": 4, "checkpoint_every": 2, "keep_checkpoints": 9}
+    train(tmp_path, toy_config(8, **every))
+    found = [criterion_of(tmp_path / "checkpoints" / str(step)) for step in (2, 4, 6, 8)]
+    assert np.isfinite(found).tolist() == [False, True, False, True]
+
+
+def test_what_a_run_was_started_from_stays_known_where_nobody_says_it_again(tmp_path):
+    train(tmp_path, toy_config(2), facts={"started_from": "weights of somebody"})
+    assert train(tmp_path, toy_config(4))["started_from"] == "weights of somebody"
 
 
 @pytest.mark.slow
