@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy import stats
 
-from bertjax.model.dropout import Dropout, bit_words, mix_words, random_bits
+from bertjax.model.dropout import Dropout, bit_words, keep, mix_words, random_bits
 from bertjax.model.positions import Selected
 
 SHAPE = (64, 100)
@@ -72,11 +72,15 @@ def test_the_corners_of_rectangles_are_independent():
     assert_independent(drawn[:, 1:, 1:] ^ drawn[:, :-1, 1:], drawn[:, 1:, :-1] ^ drawn[:, :-1, :-1])
 
 
-def test_an_element_is_mixed_from_the_words_of_its_line_and_its_place():
+@pytest.mark.parametrize("multiply", [True, False])
+def test_what_is_dropped_follows_from_the_words_of_a_line_and_a_place(multiply):
     key, shape = jax.random.key(0), (3, *SHAPE)
     outer, inner = bit_words(key, 5, ROWS, shape)
-    mixed = mix_words(outer[..., None], inner[:, None, None])
-    np.testing.assert_array_equal(mixed, random_bits(key, 5, ROWS, shape))
+    mixed = mix_words(outer[..., None], inner[:, None, None], multiply)
+    bits_ = random_bits(key, 5, ROWS, shape)
+    np.testing.assert_array_equal(mixed >> 17, bits_ >> 17)
+    for rate in (0.1, 1 / 3):
+        np.testing.assert_array_equal(keep(mixed, rate), keep(bits_, rate))
 
 
 @pytest.mark.parametrize("heads", [(), (3,)], ids=["hidden states", "probabilities"])

@@ -135,6 +135,16 @@ def consecutive_rows_p(draw):
     return 2 * min(bytes_p(bits), pair_p(bits[1:], bits[:-1]))
 
 
+def lines_p(draw, rate):
+    """What the places of a line drop, each place against each other one, over a row's lines."""
+    places = 64
+    dropped = drops(drawn(draw, rows=ROWS[:1], shape=(128, 512, places)), rate)
+    dropped = dropped.reshape(-1, places)
+    standard = (dropped - np.float32(rate)) / (rate * (1 - rate)) ** 0.5
+    products = np.triu(standard.T @ standard, 1) / len(dropped) ** 0.5
+    return two_sided(np.sum(products**2), places * (places - 1) // 2)
+
+
 def flips_p(bits, flipped):
     """For one flipped input bit: does each output bit change half of the time?"""
     changed = signs(bits) != signs(flipped)
@@ -177,6 +187,8 @@ CHECKS = {
     "neighbouring queries": functools.partial(neighbours_p, axis=2, distance=1),
     "neighbouring heads": functools.partial(neighbours_p, axis=1, distance=1),
     "neighbouring rows": functools.partial(neighbours_p, axis=0, distance=1),
+    "places of a line": functools.partial(lines_p, rate=0.1),
+    "places of a line, half dropped": functools.partial(lines_p, rate=0.5),
     "distant keys": functools.partial(neighbours_p, axis=3, distance=16),
     "distant rows": functools.partial(neighbours_p, axis=0, distance=8),
     "sites of one layer": functools.partial(sites_p, second=2),
