@@ -6,6 +6,7 @@ about before; here the scores never leave a block's registers. What is special:
 - The three projections lie in one array, as one matrix product leaves them, and so do their
   gradients: nothing is put together or taken apart.
 - Dropout's bits are those of model/dropout.py, so the plain path drops the same probabilities.
+- Parts of a row without a pair in common are passed over; where all is one pair, none is compared.
 - Every sum has one order: two runs give the same bits.
 - Only the logarithm of the softmax's denominator is kept for the backward pass, [batch, heads,
   length]; the probabilities are computed again, once for queries and once for keys.
@@ -62,16 +63,25 @@ def fused_attention(
     batch, length, lanes = projections.shape
     missing = -length % max(_FORWARD, _BACKWARD)
     heads = lanes // (3 * head_dim)
+    pair_ids = filled_up(pair_ids, 1, missing, _NOT_A_PAIR)
     rate = 0.0 if query_words is None else rate
     settings = KernelSettings(heads, head_dim, length + missing, rate, _FORWARD)
     attended: Any = _fused(
         settings,
         filled_up(projections.reshape(batch, length, 3 * heads, head_dim), 1, missing),
-        filled_up(pair_ids, 1, missing, _NOT_A_PAIR),
+        pair_ids,
+        _spans(pair_ids),
         None if query_words is None else filled_up(query_words, 2, missing),
         None if key_words is None else filled_up(key_words, 1, missing),
     )
     return attended[:, :length].reshape(batch, length, heads * head_dim)
+
+
+def _spans(pair_ids: jax.Array) -> jax.Array:
+    """`Operands.spans`, filled up to the 128 bytes that a row must have to be copied."""
+    blocks = pair_ids.reshape(pair_ids.shape[0], -1, OWN)
+    spans = jnp.concatenate([blocks.min(axis=2), blocks.max(axis=2)], axis=1)
+    return filled_up(spans, 1, -spans.shape[1] % 32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -90,7 +100,8 @@ def _fused_backward(settings: KernelSettings, saved: Any, gradient: jax.Array) -
     products = gradient.astype(jnp.float32) * attended.astype(jnp.float32)
     along = jnp.sum(products, axis=-1).swapaxes(1, 2)  # [batch, heads, length]
     operands = Operands(*inputs)._replace(gradient=gradient, normaliser=normaliser, along=along)
-    return _backward(dataclasses.replace(settings, other=_BACKWARD), operands), None, None, None
+    settings = dataclasses.replace(settings, other=_BACKWARD)
+    return _backward(settings, operands), *(None,) * (len(inputs) - 1)
 
 
 _fused.defvjp(_fused_forward, _fused_backward)
@@ -104,7 +115,8 @@ def _forward(settings: KernelSettings, operands: Operands) -> tuple[jax.Array, j
         jax.ShapeDtypeStruct((batch, length, settings.heads, head_dim), jnp.bfloat16),
         jax.ShapeDtypeStruct((batch, settings.heads, length), jnp.float32),
     ]
-    queries = _positions(settings, OWN)._replace(second=None)
+    spans = plgpu.SMEM(operands.spans.shape[1:], jnp.int32)
+    queries = _positions(settings, OWN)._replace(second=None, spans=spans)
     keys = _positions(settings, settings.stages, settings.other)
     scratch = (queries, keys, _barriers(settings, queries, keys), _vector(OWN))
     return _call(attention_forward, settings, operands, results, scratch)
@@ -113,14 +125,17 @@ def _forward(settings: KernelSettings, operands: Operands) -> tuple[jax.Array, j
 @functools.partial(jax.jit, static_argnums=0)
 def _backward(settings: KernelSettings, operands: Operands) -> jax.Array:
     results = [jax.ShapeDtypeStruct(operands.projections.shape, jnp.bfloat16)]
-    # Room for queries, which are the more; keys leave some of it empty.
-    own, others = (
-        _positions(settings, *shape)._replace(normaliser=_vector(*shape), along=_vector(*shape))
-        for shape in ((OWN,), (settings.stages, settings.other))
+    one, several = (OWN,), (settings.stages, settings.other)
+    spans = plgpu.SMEM(operands.spans.shape[1:], jnp.int32)
+    keys, other_keys = _positions(settings, *one), _positions(settings, *several)
+    queries = keys._replace(normaliser=_vector(*one), along=_vector(*one), spans=spans)
+    other_queries = other_keys._replace(normaliser=_vector(*several), along=_vector(*several))
+    barriers = (
+        _barriers(settings, queries, other_keys),
+        _barriers(settings, keys._replace(spans=spans), other_queries),
     )
-    keys = _positions(settings, OWN)
-    barriers = (_barriers(settings, own, keys), _barriers(settings, keys, own))
-    scratch = (own, others, *barriers)
+    # Room for queries, which are the more; keys leave some of it empty.
+    scratch = (queries, other_queries, *barriers)
     (gradients,) = _call(attention_backward, settings, operands, results, scratch)
     return gradients
 

@@ -5,6 +5,7 @@ A block owns `OWN` positions of one head of one row, and goes through all of the
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,6 +57,7 @@ class Positions(NamedTuple):
         normaliser: float32 [positions] of queries, the base-2 logarithm of the softmax's
             denominator.
         along: float32 [positions] of queries, the products of gradient and output, summed.
+        spans: of all of the row, as in `Operands`.
     """
 
     first: Any
@@ -64,6 +66,7 @@ class Positions(NamedTuple):
     words: Any
     normaliser: Any = None
     along: Any = None
+    spans: Any = None
 
 
 class Operands(NamedTuple):
@@ -72,6 +75,8 @@ class Operands(NamedTuple):
     Attributes:
         projections: [batch, length, 3 * heads, head_dim]: queries, keys, values.
         pair_ids: int32 [batch, length].
+        spans: int32 [batch, at least 2 * length / OWN]: the least pair id of each `OWN` positions,
+            then the largest of each.
         query_words: uint32 [batch, heads, length].
         key_words: uint32 [batch, length].
         gradient: [batch, length, heads, head_dim].
@@ -80,6 +85,7 @@ class Operands(NamedTuple):
 
     projections: Any
     pair_ids: Any
+    spans: Any
     query_words: Any = None
     key_words: Any = None
     gradient: Any = None
@@ -100,6 +106,7 @@ class Operands(NamedTuple):
             of_head(self.query_words),
             of_head(self.normaliser),
             of_head(self.along),
+            self.spans.at[row],
         )
 
     def keys(self, positions: Any) -> Positions:
@@ -111,6 +118,7 @@ class Operands(NamedTuple):
             self.projections.at[row, positions, 2 * heads + head],
             self.pair_ids.at[row, positions],
             None if self.key_words is None else self.key_words.at[row, positions],
+            spans=self.spans.at[row],
         )
 
 
@@ -128,15 +136,18 @@ def loop(
     own: Positions,
     others: Positions,
     barriers: Barriers,
-    step: Callable[[Positions, Any], Any],
+    step: Callable[[Positions, bool, Any], Any],
     carry: Any,
 ) -> Any:
     """Fills `own`, then runs `step` on part after part of the other side; returns the last carry.
+
+    Parts that share no pair with the block are passed over.
 
     Args:
         sides: `Operands.queries` and `Operands.keys`, that of the block's own positions first.
         block: the number of the block among those of its side.
         others: as `own`, but each array [stages, positions, ...].
+        step: its second argument is whether there are pairs to be told apart.
     """
 
     def fetch(number: Any) -> None:
@@ -147,7 +158,11 @@ def loop(
     def body(number: Any, carry: Any) -> Any:
         stage = lax.rem(number, jnp.int32(settings.stages))
         plgpu.barrier_wait(barriers.others.at[stage])
-        carry = step(_stage(others, stage), carry)
+        other = _stage(others, stage)
+        apart, one = _pairs(settings, own.spans, block, number)
+        run = lambda mixed: lambda carry: step(other, mixed, carry)  # noqa: E731
+        visible = lambda carry: lax.cond(one, run(False), run(True), carry)  # noqa: E731
+        carry = lax.cond(apart, lambda carry: carry, visible, carry)
         following = number + settings.stages
         pl.when(following < settings.steps)(lambda: fetch(following))
         return carry
@@ -157,6 +172,17 @@ def loop(
         fetch(jnp.int32(number))
     plgpu.barrier_wait(barriers.own)
     return lax.fori_loop(0, settings.steps, body, carry)
+
+
+def _pairs(settings: KernelSettings, spans: Any, block: Any, number: Any) -> tuple[Any, Any]:
+    """Whether a block shares no pair with a part of the other side; whether all are of one pair."""
+    blocks, each = settings.length // OWN, settings.other // OWN
+    least, largest = spans[block], spans[blocks + block]
+    parts = [number * each + index for index in range(each)]
+    its_least = functools.reduce(jnp.minimum, [spans[part] for part in parts])
+    its_largest = functools.reduce(jnp.maximum, [spans[blocks + part] for part in parts])
+    apart = (largest < its_least) | (its_largest < least)
+    return apart, (least == its_largest) & (its_least == largest)
 
 
 def _stage(others: Positions, stage: Any) -> Positions:

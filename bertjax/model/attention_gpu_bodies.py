@@ -26,9 +26,10 @@ from bertjax.model.attention_gpu_blocks import (
     product,
 )
 from bertjax.model.dropout import drop, keep, mix_words
-from bertjax.model.positions import MASKED
 
-_LOG2_E = math.log2(math.e)
+# A power of 2, so that its product with a factor is exact: where nothing of a block is visible yet,
+# a product and its own rounded value, subtracted in one instruction, must leave 0.
+_MASKED = -(2.0**100)
 
 
 def attention_forward(
@@ -43,21 +44,25 @@ def attention_forward(
 ) -> None:
     """The attended values [batch, length, heads, head_dim] and the normaliser of `Operands`."""
     row, head, block = (lax.axis_index(name) for name in ("row", "head", "block"))
-    shape = (OWN, settings.head_dim)
+    shape, unit = (OWN, settings.head_dim), _unit(settings)
 
-    def step(other: Positions, carry: Any) -> Any:
+    def step(other: Positions, mixed: bool, carry: Any) -> Any:
         """One block of keys and values more, in the softmax that is kept up (Dao et al. 2022).
 
         `carry`, all float32: the output so far [own, head_dim], not yet divided; the sum of its
-        weights [own]; the largest score [own], in powers of 2.
+        weights [own]; the largest score [own].
         """
         output, total, previous = carry
-        scores = _scores(settings, own, other)
+        scores = product(own.first, other.first, (OWN, settings.other))
+        if mixed:
+            scores = jnp.where(_visible(settings, own, other), scores, _MASKED)
         largest = jnp.maximum(previous, scores.max(axis=1))
-        weights = jnp.exp2(scores - _spread(largest, scores.shape, 0))
-        shrunk = jnp.exp2(previous - largest)
+        weights = jnp.exp2(scores * unit - _spread(largest * unit, scores.shape, 0))
+        shrunk = jnp.exp2((previous - largest) * unit)
         total = total * shrunk + weights.sum(axis=1)
-        weights = drop(weights, _kept(settings, own, other))
+        kept = _kept(settings, own, other)
+        if kept is not None:  # `drop` would be moved behind the rounding, and that taken apart
+            weights *= jnp.where(kept, 1.0, 0.0)
         output = add_product(output * _spread(shrunk, shape, 0), weights, other.second)
         return output, total, largest
 
@@ -66,7 +71,7 @@ def attention_forward(
     sides = operands.queries, operands.keys
     output, total, largest = loop(settings, sides, block, own, others, barriers, step, start)
     own.first[...] = (output / _spread(total * (1 - settings.rate), shape, 0)).astype(jnp.bfloat16)
-    sums[...] = largest + jnp.log2(total)
+    sums[...] = largest * unit + jnp.log2(total)
     plgpu.commit_smem()
     plgpu.copy_smem_to_gmem(own.first, attended.at[row, mine(block), head])
     plgpu.copy_smem_to_gmem(sums, normaliser.at[row, head, mine(block)])
@@ -105,8 +110,8 @@ def attention_backward(
 
     @pl.when(block < blocks)
     def _() -> None:
-        def step(other: Positions, by_query: Any) -> Any:
-            _, by_scores = _score_gradients(settings, own, other, 0)
+        def step(other: Positions, mixed: bool, by_query: Any) -> Any:
+            _, by_scores = _score_gradients(settings, own, other, mixed, 0)
             return add_product(by_query, by_scores, other.first)
 
         sides = operands.queries, operands.keys
@@ -115,9 +120,9 @@ def attention_backward(
 
     @pl.when(block >= blocks)
     def _() -> None:
-        def step(other: Positions, carry: Any) -> Any:
+        def step(other: Positions, mixed: bool, carry: Any) -> Any:
             by_key, by_value = carry
-            weights, by_scores = _score_gradients(settings, own, other, 1)
+            weights, by_scores = _score_gradients(settings, own, other, mixed, 1)
             by_value = add_product(by_value, weights, other.second)
             return add_product(by_key, by_scores, other.first), by_value
 
@@ -127,25 +132,31 @@ def attention_backward(
 
 
 def _score_gradients(
-    settings: KernelSettings, own: Positions, other: Positions, query_axis: int
+    settings: KernelSettings, own: Positions, other: Positions, mixed: bool, query_axis: int
 ) -> tuple[jax.Array, jax.Array]:
     """The kept probabilities, and the gradient by the scores, without their factors."""
-    scores, queries = _scores(settings, own, other), (own, other)[query_axis]
-    shape = (OWN, settings.other)
-    weights = jnp.exp2(scores - _spread(queries.normaliser[...], shape, query_axis))
-    kept = _kept(settings, own, other)
-    by_weights = drop(product(own.second, other.second, shape), kept)
-    inner = queries.along[...] * (1 - settings.rate)
-    by_scores = weights * (by_weights - _spread(inner, shape, query_axis))
-    return drop(weights, kept), by_scores
+    shape, queries = (OWN, settings.other), (own, other)[query_axis]
+    scores = product(own.first, other.first, shape)
+    normaliser = _spread(queries.normaliser[...], shape, query_axis)
+    exponents = scores * _unit(settings) - normaliser
+    if mixed:
+        exponents = jnp.where(_visible(settings, own, other), exponents, _MASKED)
+    weights = jnp.exp2(exponents)
+    kept_weights = drop(weights, _kept(settings, own, other))
+    by_weights = product(own.second, other.second, shape)
+    inner = _spread(queries.along[...] * (1 - settings.rate), shape, query_axis)
+    return kept_weights, kept_weights * by_weights - weights * inner
 
 
-def _scores(settings: KernelSettings, own: Positions, other: Positions) -> jax.Array:
-    """In units of the base-2 logarithm; `MASKED` between different pairs."""
+def _unit(settings: KernelSettings) -> float:
+    """What a product of query and key is multiplied by to be an exponent of 2."""
+    return math.log2(math.e) * settings.head_dim**-0.5
+
+
+def _visible(settings: KernelSettings, own: Positions, other: Positions) -> jax.Array:
+    """Which are of the same pair."""
     shape = (OWN, settings.other)
-    scores = product(own.first, other.first, shape) * (_LOG2_E * settings.head_dim**-0.5)
-    visible = _spread(own.pair_ids[...], shape, 0) == _spread(other.pair_ids[...], shape, 1)
-    return jnp.where(visible, scores, MASKED)
+    return _spread(own.pair_ids[...], shape, 0) == _spread(other.pair_ids[...], shape, 1)
 
 
 def _kept(settings: KernelSettings, own: Positions, other: Positions) -> jax.Array | None:

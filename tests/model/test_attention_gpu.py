@@ -1,6 +1,6 @@
-"""The GPU attention kernel as far as it goes without a GPU: it lowers, and the model chooses it.
+"""The GPU attention kernel as far as it goes without a GPU: lowered, interpreted, and chosen.
 
-What it computes is compared on a Hopper GPU: `scripts/benchmark/attention_parity.py --device gpu`.
+On a Hopper GPU it is compared by `scripts/benchmark/attention_parity.py --device gpu`.
 """
 
 import functools
@@ -18,6 +18,7 @@ from bertjax.model.attention import SelfAttention, attend, attention_path
 from bertjax.model.dropout import Dropout
 from bertjax.model.layers import Keys
 from bertjax.model.sharding import device_of
+from scripts.benchmark import attention_parity
 from tests.model.devices import on
 
 HAS_KERNEL = jax.__version_info__ >= (0, 11)
@@ -55,6 +56,78 @@ def test_forward_and_backward_are_a_kernel_each(length, head_dim, rate):
     assert program.count("stablehlo.custom_call @mosaic_gpu") == 2
     filled = -(-length // 128) * 128
     assert f"{filled}x{filled}x" not in program  # no scores in memory
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """The kernel runs on a CPU: copies, barriers and branches as they are, products by XLA.
+
+    jax interprets no product that is added to what is there already.
+    """
+    from jax.experimental.pallas import mosaic_gpu as plgpu
+
+    from bertjax.model import attention_gpu_bodies as bodies
+
+    if not hasattr(plgpu, "force_gpu_interpret_mode"):
+        pytest.skip("this jax has no interpreter for such kernels")
+    in_float32 = functools.partial(jnp.dot, preferred_element_type=jnp.float32)
+    monkeypatch.setattr(
+        bodies, "product", lambda left, right, _: in_float32(left[...], right[...].T)
+    )
+    add = lambda total, left, right: total + in_float32(left.astype(right.dtype), right[...])  # noqa: E731
+    monkeypatch.setattr(bodies, "add_product", add)
+    jax.clear_caches()  # of what was traced with the kernel's own products, and after it of these
+    with plgpu.force_gpu_interpret_mode():
+        yield
+    jax.clear_caches()
+
+
+def kernel_attention(query, key, value, pair_ids, dropout):
+    """`attention_parity.plain` by the kernel."""
+    from bertjax.model.attention_gpu import fused_attention
+
+    _, length, lanes = query.shape
+    return fused_attention(
+        jnp.concatenate([query, key, value], axis=-1),
+        pair_ids,
+        *dropout.words(attention_parity.SITE, (attention_parity.HEADS, length, length)),
+        head_dim=lanes // attention_parity.HEADS,
+        rate=dropout.rate,
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "head_dim", "rate"),
+    [(128, 64, 0.1), (200, 64, 0.0), (384, 64, 0.1), (256, 128, 0.1)],
+)
+@pytest.mark.slow
+@pytest.mark.usefixtures("interpreted")
+def test_interpreted_it_is_as_near_to_the_plain_path_as_bfloat16_allows(length, head_dim, rate):
+    lanes = attention_parity.HEADS * head_dim
+    random = np.random.default_rng(0)
+    arrays = random.standard_normal((4, attention_parity.BATCH, length, lanes))
+    rounded, pair_ids = jnp.asarray(arrays, jnp.bfloat16), attention_parity.packed(length)
+    expected = attention_parity.results(
+        attention_parity.plain, rate, rounded.astype(jnp.float32), pair_ids
+    )
+    found = attention_parity.results(kernel_attention, rate, rounded, pair_ids)
+    values, gradients = attention_parity.largest_errors(found, expected)
+    assert values < 5e-3
+    assert gradients < 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("interpreted")
+def test_parts_of_a_row_without_a_pair_in_common_are_passed_over():
+    """What is not a number there would spread through a product with 0."""
+    rows, length, lanes = attention_parity.BATCH, 256, 64 * attention_parity.HEADS
+    arrays = jax.random.normal(jax.random.key(0), (4, rows, length, lanes), jnp.bfloat16)
+    arrays = arrays.at[:, :, length // 2 :].set(jnp.nan)
+    pair_ids = jnp.broadcast_to(jnp.arange(length) // (length // 2), (rows, length))
+    for array in attention_parity.results(kernel_attention, 0.1, arrays, pair_ids):
+        finite = jnp.isfinite(array).all(axis=(0, 2))
+        assert finite[: length // 2].all()
+        assert not finite[length // 2 :].any()
 
 
 def layer_program(where):
