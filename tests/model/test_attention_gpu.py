@@ -96,17 +96,28 @@ def kernel_attention(query, key, value, pair_ids, dropout):
     )
 
 
+def shuffled(pair_ids):
+    return np.random.default_rng(1).permuted(pair_ids, axis=1)
+
+
 @pytest.mark.parametrize(
-    ("length", "head_dim", "rate"),
-    [(128, 64, 0.1), (200, 64, 0.0), (384, 64, 0.1), (256, 128, 0.1)],
+    ("length", "head_dim", "rate", "order"),
+    [
+        (128, 64, 0.1, np.asarray),
+        (200, 64, 0.0, np.asarray),
+        (384, 64, 0.1, np.asarray),
+        (200, 128, 0.5, shuffled),
+    ],
 )
 @pytest.mark.slow
 @pytest.mark.usefixtures("interpreted")
-def test_interpreted_it_is_as_near_to_the_plain_path_as_bfloat16_allows(length, head_dim, rate):
+def test_interpreted_it_is_as_near_to_the_plain_path_as_bfloat16_allows(
+    length, head_dim, rate, order
+):
     lanes = attention_parity.HEADS * head_dim
     random = np.random.default_rng(0)
     arrays = random.standard_normal((4, attention_parity.BATCH, length, lanes))
-    rounded, pair_ids = jnp.asarray(arrays, jnp.bfloat16), attention_parity.packed(length)
+    rounded, pair_ids = jnp.asarray(arrays, jnp.bfloat16), order(attention_parity.packed(length))
     expected = attention_parity.results(
         attention_parity.plain, rate, rounded.astype(jnp.float32), pair_ids
     )
@@ -116,18 +127,48 @@ def test_interpreted_it_is_as_near_to_the_plain_path_as_bfloat16_allows(length, 
     assert gradients < 1e-2
 
 
+@pytest.mark.parametrize("half", [0, 1], ids=["first", "second"])
 @pytest.mark.slow
 @pytest.mark.usefixtures("interpreted")
-def test_parts_of_a_row_without_a_pair_in_common_are_passed_over():
+def test_parts_of_a_row_without_a_pair_in_common_are_passed_over(half):
     """What is not a number there would spread through a product with 0."""
     rows, length, lanes = attention_parity.BATCH, 256, 64 * attention_parity.HEADS
     arrays = jax.random.normal(jax.random.key(0), (4, rows, length, lanes), jnp.bfloat16)
-    arrays = arrays.at[:, :, length // 2 :].set(jnp.nan)
-    pair_ids = jnp.broadcast_to(jnp.arange(length) // (length // 2), (rows, length))
-    for array in attention_parity.results(kernel_attention, 0.1, arrays, pair_ids):
-        finite = jnp.isfinite(array).all(axis=(0, 2))
-        assert finite[: length // 2].all()
-        assert not finite[length // 2 :].any()
+    pair_ids = jnp.arange(length) // (length // 2)
+    arrays = jnp.where((pair_ids == half)[:, None], jnp.nan, arrays)
+    by_row = jnp.broadcast_to(pair_ids, (rows, length))
+    for array in attention_parity.results(kernel_attention, 0.1, arrays, by_row):
+        np.testing.assert_array_equal(jnp.isfinite(array).all(axis=(0, 2)), pair_ids != half)
+
+
+@pytest.mark.skipif(not HAS_KERNEL, reason="the kernel is for jax 0.11 and newer")
+@pytest.mark.parametrize(
+    ("pairs", "apart", "one"),
+    [
+        ("1111", [0, 0, 0, 0], [1, 1, 1, 1]),
+        ("1122", [0, 0, 1, 1], [1, 1, 0, 0]),
+        ("2211", [0, 0, 1, 1], [1, 1, 0, 0]),
+        ("1m22", [0, 0, 1, 1], [1, 0, 0, 0]),
+        ("mmmm", [0, 0, 0, 0], [0, 0, 0, 0]),
+        ("1222", [0, 1, 1, 1], [1, 0, 0, 0]),
+    ],
+)
+@pytest.mark.parametrize("other", [64, 128])
+def test_a_part_is_passed_over_or_not_compared_by_the_pairs_in_it(pairs, apart, one, other):
+    """Of the first block beside every part: m holds the pairs 1 and 2, the others one pair."""
+    from bertjax.model.attention_gpu import _spans
+    from bertjax.model.attention_gpu_blocks import OWN, KernelSettings, _pairs
+
+    blocks = [[1, 2] * (OWN // 2) if pair == "m" else [int(pair)] * OWN for pair in pairs]
+    settings = KernelSettings(1, 64, OWN * len(pairs), 0.1, other)
+    (spans,) = _spans(jnp.asarray(blocks, jnp.int32).reshape(1, -1))
+    assert spans.size % 32 == 0  # 128 bytes, which a copied row must be a multiple of
+    found = [_pairs(settings, spans, 0, part) for part in range(settings.steps)]
+    each = other // OWN
+    for number, (is_apart, is_one) in enumerate(found):
+        covered = slice(number * each, (number + 1) * each)
+        assert bool(is_apart) == all(apart[covered])
+        assert bool(is_one) == all(one[covered])
 
 
 def layer_program(where):

@@ -38,6 +38,15 @@ def test_every_byte_is_uniform():
         assert stats.chisquare(counts).pvalue > 1e-4
 
 
+@pytest.mark.parametrize(
+    ("rate", "dropped"),
+    [(0, 0), (2**-17.1, 0), (2**-16, 1), (0.1, 6554), (1 / 3, 21845), (1, 65535)],
+)
+def test_the_share_is_rounded_to_the_nearest_of_65536_and_something_is_kept(rate, dropped):
+    every = jnp.arange(2**16, dtype=jnp.uint32) << 16
+    assert int((~keep(every, rate)).sum()) == int((~keep(every + 2**16 - 1, rate)).sum()) == dropped
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_dropout_zeroes_its_rate_and_keeps_the_mean(rate):
     inputs = jnp.ones((64, 200, 32))
@@ -78,7 +87,7 @@ def test_what_is_dropped_follows_from_the_words_of_a_line_and_a_place(multiply):
     outer, inner = bit_words(key, 5, ROWS, shape)
     mixed = mix_words(outer[..., None], inner[:, None, None], multiply)
     bits_ = random_bits(key, 5, ROWS, shape)
-    np.testing.assert_array_equal(mixed >> 17, bits_ >> 17)
+    np.testing.assert_array_equal(mixed >> 16, bits_ >> 16)
     for rate in (0.1, 1 / 3):
         np.testing.assert_array_equal(keep(mixed, rate), keep(bits_, rate))
 

@@ -136,9 +136,9 @@ def consecutive_rows_p(draw):
 
 
 def lines_p(draw, rate):
-    """What the places of a line drop, each place against each other one, over a row's lines."""
-    places = 64
-    dropped = drops(drawn(draw, rows=ROWS[:1], shape=(128, 512, places)), rate)
+    """What 512 places drop, each against each other one, over the lines of four rows of base."""
+    places = 512
+    dropped = drops(drawn(draw, rows=ROWS[:1], shape=(48, 512, places)), rate)
     dropped = dropped.reshape(-1, places)
     standard = (dropped - np.float32(rate)) / (rate * (1 - rate)) ** 0.5
     products = np.triu(standard.T @ standard, 1) / len(dropped) ** 0.5
@@ -187,8 +187,10 @@ CHECKS = {
     "neighbouring queries": functools.partial(neighbours_p, axis=2, distance=1),
     "neighbouring heads": functools.partial(neighbours_p, axis=1, distance=1),
     "neighbouring rows": functools.partial(neighbours_p, axis=0, distance=1),
-    "places of a line": functools.partial(lines_p, rate=0.1),
-    "places of a line, half dropped": functools.partial(lines_p, rate=0.5),
+    **{
+        f"places of a line, rate {rate}": functools.partial(lines_p, rate=rate)
+        for rate in (0.1, 0.3, 0.5)
+    },
     "distant keys": functools.partial(neighbours_p, axis=3, distance=16),
     "distant rows": functools.partial(neighbours_p, axis=0, distance=8),
     "sites of one layer": functools.partial(sites_p, second=2),
