@@ -43,11 +43,11 @@ def threefry_bits(
     shape: tuple[int, ...],
     selected: Selected | None = None,  # noqa: ARG001
 ) -> jax.Array:
-    """What `dropout.random_bits` gives, drawn by `jax.random` instead."""
+    """What `dropout.dropout_bits` gives, drawn by `jax.random` instead."""
     return jax.random.bits(jax.random.fold_in(key, site), (*row_ids.shape, *shape))
 
 
-BITS = {"counter hash": dropout.random_bits, "jax.random": threefry_bits}
+BITS = {"counter hash": dropout.dropout_bits, "jax.random": threefry_bits}
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
                 continue
             started = time.perf_counter()
             jax.clear_caches()  # of layers that were traced with other bits
-            with mock.patch.object(dropout, "random_bits", bits):
+            with mock.patch.object(dropout, "dropout_bits", bits):
                 done[name, seed] = train(arguments, seed)
             jax.clear_caches()
             seconds = time.perf_counter() - started

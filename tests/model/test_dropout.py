@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from scipy import stats
 
-from bertjax.model.dropout import Dropout, bit_words, keep, mix_words, random_bits
+from bertjax.model.dropout import Dropout, bit_words, dropout_bits, keep, mix_words
 from bertjax.model.positions import Selected
 
 SHAPE = (64, 100)
@@ -17,7 +17,7 @@ ROWS = jnp.arange(64)
 
 
 def bits(seed=0, site=0, rows=ROWS, shape=SHAPE):
-    return np.asarray(random_bits(jax.random.key(seed), site, rows, shape))
+    return np.asarray(dropout_bits(jax.random.key(seed), site, rows, shape))
 
 
 def bit_agreement(first, second):
@@ -86,7 +86,7 @@ def test_what_is_dropped_follows_from_the_words_of_a_line_and_a_place(multiply):
     key, shape = jax.random.key(0), (3, *SHAPE)
     outer, inner = bit_words(key, 5, ROWS, shape)
     mixed = mix_words(outer[..., None], inner[:, None, None], multiply)
-    bits_ = random_bits(key, 5, ROWS, shape)
+    bits_ = dropout_bits(key, 5, ROWS, shape)
     np.testing.assert_array_equal(mixed >> 16, bits_ >> 16)
     for rate in (0.1, 1 / 3):
         np.testing.assert_array_equal(keep(mixed, rate), keep(bits_, rate))
@@ -96,9 +96,9 @@ def test_what_is_dropped_follows_from_the_words_of_a_line_and_a_place(multiply):
 def test_selected_positions_have_the_bits_that_they_have_among_all(heads):
     key, length, width = jax.random.key(0), 40, 24
     positions = jax.random.randint(key, (64, 7), 0, length)
-    whole = random_bits(key, 5, ROWS, (*heads, length, width))
+    whole = dropout_bits(key, 5, ROWS, (*heads, length, width))
     selected = Selected(positions, length)
-    found = random_bits(key, 5, ROWS, (*heads, 7, width), selected)
+    found = dropout_bits(key, 5, ROWS, (*heads, 7, width), selected)
     where = positions.reshape(64, *(1 for _ in heads), 7, 1)
     np.testing.assert_array_equal(found, jnp.take_along_axis(whole, where, axis=-2))
 
@@ -108,7 +108,7 @@ def test_neighbouring_rows_sites_and_steps_are_independent():
     assert_independent(drawn[1:], drawn[:-1])
     assert_independent(drawn, bits(site=1))
     key = jax.random.key(0)
-    steps = [random_bits(jax.random.fold_in(key, step), 0, ROWS, SHAPE) for step in (0, 1)]
+    steps = [dropout_bits(jax.random.fold_in(key, step), 0, ROWS, SHAPE) for step in (0, 1)]
     assert_independent(np.asarray(steps[0]), np.asarray(steps[1]))
 
 
@@ -121,13 +121,13 @@ def test_no_row_is_a_shifted_copy_of_another():
 
 def test_flipping_one_bit_of_the_row_id_flips_half_of_the_output():
     for bit in range(0, 24, 3):
-        flipped = random_bits(jax.random.key(0), 0, ROWS ^ (1 << bit), SHAPE)
+        flipped = dropout_bits(jax.random.key(0), 0, ROWS ^ (1 << bit), SHAPE)
         assert_independent(bits(), np.asarray(flipped))
 
 
 def test_raw_and_typed_keys_give_the_same_bits():
-    raw = random_bits(jax.random.key_data(jax.random.key(7)), 2, ROWS, (5,))
-    np.testing.assert_array_equal(raw, random_bits(jax.random.key(7), 2, ROWS, (5,)))
+    raw = dropout_bits(jax.random.key_data(jax.random.key(7)), 2, ROWS, (5,))
+    np.testing.assert_array_equal(raw, dropout_bits(jax.random.key(7), 2, ROWS, (5,)))
 
 
 def test_a_row_keeps_its_bits_whatever_the_batch():
@@ -139,7 +139,7 @@ def test_eight_devices_draw_the_bits_of_one_without_a_word_to_each_other(axis):
     shape = (8, 16)
     mesh = Mesh(np.array(jax.devices()), ("device",))
     cut = NamedSharding(mesh, PartitionSpec(*[None] * axis, "device"))
-    draw = lambda key, rows: random_bits(key, 3, rows, shape)  # noqa: E731
+    draw = lambda key, rows: dropout_bits(key, 3, rows, shape)  # noqa: E731
     compiled = jax.jit(draw, out_shardings=cut).lower(jax.random.key(0), ROWS).compile()
     found = compiled(jax.random.key(0), ROWS)
     assert found.addressable_shards[0].data.size * 8 == found.size

@@ -30,7 +30,7 @@ def test_a_step_that_drew_them_would_be_noticed(monkeypatch):
     def draw(key, site, row_ids, shape, selected=None):  # noqa: ARG001
         return jax.random.bits(jax.random.fold_in(key, site), (*row_ids.shape, *shape))
 
-    monkeypatch.setattr(dropout, "random_bits", draw)
+    monkeypatch.setattr(dropout, "dropout_bits", draw)
     jax.clear_caches()
     try:
         assert set(DRAWS.findall(str(traced_step().jaxpr))) == {"random_bits"}
