@@ -23,7 +23,7 @@ class ModelConfig:
     max_length: int = 512
     num_segments: int = 2
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
-    dropout: float = 0.1
+    dropout: float = 0.1  # to the nearest of 65,536 steps
     attention_dropout: float | None = None  # of attention probabilities; None: as `dropout`
     layer_norm_epsilon: float = 1e-12
     initializer_range: float = 0.02

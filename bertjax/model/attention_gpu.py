@@ -34,6 +34,7 @@ from bertjax.settings import HOPPER_HEAD_DIMS
 
 _FORWARD, _BACKWARD = 128, 64  # positions of the other side at a time
 _NOT_A_PAIR = -1  # of the positions that fill a row up
+_LAST = 2**30  # above every pair id
 
 
 def fused_attention(
@@ -78,7 +79,11 @@ def fused_attention(
 
 
 def _spans(pair_ids: jax.Array) -> jax.Array:
-    """`Operands.spans`, filled up to the 128 bytes that a row must have to be copied."""
+    """`Operands.spans`, filled up to the 128 bytes that a row must have to be copied.
+
+    What belongs to no pair stands last in a row, and so do its numbers here.
+    """
+    pair_ids = jnp.where(pair_ids > 0, pair_ids, _LAST - pair_ids)
     blocks = pair_ids.reshape(pair_ids.shape[0], -1, OWN)
     spans = jnp.concatenate([blocks.min(axis=2), blocks.max(axis=2)], axis=1)
     return filled_up(spans, 1, -spans.shape[1] % 32)

@@ -141,13 +141,13 @@ def loop(
 ) -> Any:
     """Fills `own`, then runs `step` on part after part of the other side; returns the last carry.
 
-    Parts that share no pair with the block are passed over.
+    Parts whose range of pair ids does not meet that of the block are passed over.
 
     Args:
         sides: `Operands.queries` and `Operands.keys`, that of the block's own positions first.
         block: the number of the block among those of its side.
         others: as `own`, but each array [stages, positions, ...].
-        step: its second argument is whether there are pairs to be told apart.
+        step: of (other, mixed, carry); `mixed` is whether pair ids must be compared.
     """
 
     def fetch(number: Any) -> None:
@@ -159,10 +159,10 @@ def loop(
         stage = lax.rem(number, jnp.int32(settings.stages))
         plgpu.barrier_wait(barriers.others.at[stage])
         other = _stage(others, stage)
-        apart, one = _pairs(settings, own.spans, block, number)
+        disjoint, one = _pairs(settings, own.spans, block, number)
         run = lambda mixed: lambda carry: step(other, mixed, carry)  # noqa: E731
         visible = lambda carry: lax.cond(one, run(False), run(True), carry)  # noqa: E731
-        carry = lax.cond(apart, lambda carry: carry, visible, carry)
+        carry = lax.cond(disjoint, lambda carry: carry, visible, carry)
         following = number + settings.stages
         pl.when(following < settings.steps)(lambda: fetch(following))
         return carry
@@ -175,14 +175,14 @@ def loop(
 
 
 def _pairs(settings: KernelSettings, spans: Any, block: Any, number: Any) -> tuple[Any, Any]:
-    """Whether a block shares no pair with a part of the other side; whether all are of one pair."""
+    """Whether the pair ids of a block and of a part of the other side do not meet; are all one."""
     blocks, each = settings.length // OWN, settings.other // OWN
     least, largest = spans[block], spans[blocks + block]
     parts = [number * each + index for index in range(each)]
     its_least = functools.reduce(jnp.minimum, [spans[part] for part in parts])
     its_largest = functools.reduce(jnp.maximum, [spans[blocks + part] for part in parts])
-    apart = (largest < its_least) | (its_largest < least)
-    return apart, (least == its_largest) & (its_least == largest)
+    disjoint = (largest < its_least) | (its_largest < least)
+    return disjoint, (least == its_largest) & (its_least == largest)
 
 
 def _stage(others: Positions, stage: Any) -> Positions:

@@ -32,7 +32,6 @@ from bertjax.model.attention_tpu_bodies import (
     attention_forward,
 )
 from bertjax.model.positions import filled_up
-from bertjax.model.sharding import multiplies_integers
 
 _TILE = 512 * 512  # scores of one head held at a time; a grid step takes as many queries as fit
 _NOT_A_PAIR = -1  # of the positions that fill a row up to a multiple of 128
@@ -67,8 +66,7 @@ def fused_attention(
         the attended values [batch, length, hidden].
     """
     batch, length, hidden = query.shape
-    rate = 0.0 if outer_words is None else rate
-    settings = KernelSettings(head_dim, rate, interpret, multiplies_integers(query))
+    settings = KernelSettings(head_dim, 0.0 if outer_words is None else rate, interpret)
     missing = -length % LANES
     arrays = [filled_up(array, 1, missing) for array in (query, key, value)]
     positions, words = [filled_up(pair_ids, 1, missing, _NOT_A_PAIR)], ()

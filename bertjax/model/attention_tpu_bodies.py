@@ -22,17 +22,11 @@ LANES = 128  # of a TPU's vector registers: the width of a group of heads
 
 @dataclasses.dataclass(frozen=True)
 class KernelSettings:
-    """What a kernel is compiled for.
-
-    Attributes:
-        head_dim, rate, interpret: as of `attention_tpu.fused_attention`.
-        multiply: as of `dropout.mix_words`.
-    """
+    """What a kernel is compiled for."""
 
     head_dim: int
     rate: float
     interpret: bool
-    multiply: bool
 
     @property
     def heads(self) -> int:
@@ -135,7 +129,7 @@ def _kept(
         return None
     outer, inner = words[0][0, 0, head : head + 1], columns[:, 1:2]
     outer, inner = (lax.bitcast_convert_type(word, jnp.uint32) for word in (outer, inner))
-    return keep(mix_words(outer, inner, settings.multiply), settings.rate)
+    return keep(mix_words(outer, inner), settings.rate)
 
 
 def _product(left: jax.Array, right: jax.Array, axis: int = 0) -> jax.Array:

@@ -6,7 +6,6 @@ sharding and the number of hosts change nothing.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +16,6 @@ from bertjax.model.positions import Selected
 
 _GOLDEN = np.uint32(0x9E3779B9)
 _DECIDING = 16  # upper bits: what is dropped depends on no others
-# A shift and the powers of 2 of a multiplier, (1 + 2**4) (1 + 2**7) ... = 0x46AD5891. Of some
-# hundred searched, what two places in a line drop is least related by these: over 65,536 lines of
-# 512 places, at rates of 0.1, 0.3 and 0.5 (`lines_p` in tests/model/test_dropout_statistics.py).
-_SHIFT, _FACTORS = 12, (4, 7, 12, 14)
 
 
 @jax.tree_util.register_dataclass
@@ -29,7 +24,8 @@ class Dropout:
     """Stateless dropout for one forward pass.
 
     Attributes:
-        rate: the share of elements set to 0; the others are divided by 1 - rate.
+        rate: the share of elements set to 0, as `keep` rounds it; the others are divided by
+            1 - rate.
         key: a JAX key, fresh for every step; None means no dropout.
         row_ids: int32 [batch], the row's number in the global batch.
     """
@@ -78,6 +74,9 @@ def random_bits(
 ) -> jax.Array:
     """Uniform random uint32 [batch, *shape], a pure function of (key, site, row id, index).
 
+    Masks are made of these. Validation figures compare with earlier ones while they stay as they
+    are, which is why `dropout_bits`, of fewer operations, are not used there.
+
     Args:
         key: a JAX key, typed or raw.
         site: which draw this is; different sites give independent bits.
@@ -95,7 +94,7 @@ def dropout_bits(
     shape: tuple[int, ...],
     selected: Selected | None = None,
 ) -> jax.Array:
-    """As `random_bits`, in fewer operations; they show in 65,536 lines, if at all (`mix_words`).
+    """uint32 [batch, *shape] for `keep`, as pure a function; random in their upper 16 bits.
 
     Args:
         key, site, row_ids, shape: as of `random_bits`.
@@ -103,8 +102,7 @@ def dropout_bits(
             a draw for all.
     """
     outer, inner = bit_words(key, site, row_ids, shape, selected)
-    bits = mix_words(outer[..., None], _by_place(inner, shape))
-    return bits ^ (bits >> _DECIDING)
+    return mix_words(outer[..., None], _by_place(inner, shape))
 
 
 def _by_place(inner: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -123,7 +121,7 @@ def bit_words(
 
     Both are hashes with a 32-bit seed of (key, site, row) each: with one seed, two rows whose seeds
     lie close would be shifted copies. They cost little beside the elements, which are left with
-    a part of a round.
+    a sum and a product.
 
     Returns:
         uint32 [batch, *shape[:-1]], a word for each line along the last axis, and [batch,
@@ -142,25 +140,15 @@ def bit_words(
     return outer, inner
 
 
-def mix_words(outer: jax.Array, inner: jax.Array, multiply: bool = True) -> jax.Array:
+def mix_words(outer: jax.Array, inner: jax.Array) -> jax.Array:
     """uint32 of words that broadcast against each other, random in their upper 16 bits.
 
     The words are random already; what is left is that two lines, or two places in a line, must have
-    nothing to do with each other. A sum, a shift and a product see to that but for a correlation of
-    0.0004, which 65,536 lines hardly show; a second round would double their cost in the kernels.
-
-    Args:
-        outer, inner: of `bit_words`.
-        multiply: False to shift and add instead, for a device without a product of integers. What
-            waits for memory anyway, as all but the kernels do, need not care.
+    nothing to do with each other. x (2 x + 1) is a permutation of uint32 whose upper bits depend on
+    all bits of x (Rivest et al. 1998, "The RC6 block cipher").
     """
     bits = outer + inner
-    bits ^= bits >> _SHIFT
-    if multiply:
-        return bits * np.uint32(math.prod(1 + 2**power for power in _FACTORS) % 2**32)
-    for power in _FACTORS:
-        bits += bits << power
-    return bits
+    return bits * (bits + bits + np.uint32(1))
 
 
 def keep(bits: jax.Array, rate: float) -> jax.Array:

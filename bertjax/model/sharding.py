@@ -76,7 +76,8 @@ def device_of(array: jax.Array, dtype: jnp.dtype) -> str:
     That is the kind of the mesh's devices, which need not be attached; without a mesh that of this
     process's first one. The kernels are for bfloat16 and for whole rows of activations.
     """
-    mesh, device = mesh_of(array), _device(array)
+    mesh = mesh_of(array)
+    device = mesh.abstract_device or jax.devices()[0]
     hopper = (
         device.platform == "gpu"
         and device.device_kind.startswith(_HOPPER)
@@ -85,15 +86,3 @@ def device_of(array: jax.Array, dtype: jnp.dtype) -> str:
         and jax.__version_info__ >= (0, 11)
     )
     return "hopper" if hopper else device.platform
-
-
-def multiplies_integers(array: jax.Array) -> bool:
-    """Whether what is compiled for has a product of 32-bit integers; TPUs have it after v4.
-
-    There libtpu schedules some twenty other operations for one.
-    """
-    return not _device(array).device_kind.startswith(("TPU v2", "TPU v3", "TPU v4"))
-
-
-def _device(array: jax.Array) -> Any:
-    return mesh_of(array).abstract_device or jax.devices()[0]

@@ -66,7 +66,7 @@ def row_seconds(kind: str, length: int, dropout: str, folder: Path) -> list[floa
     """Of the forward and of the backward kernel, for one row and one group of heads."""
     import jax
     import jax.numpy as jnp
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from jax.sharding import SingleDeviceSharding
 
     from bertjax.model import attention_tpu, attention_tpu_bodies
     from bertjax.model.dropout import bit_words
@@ -74,7 +74,7 @@ def row_seconds(kind: str, length: int, dropout: str, folder: Path) -> list[floa
 
     where = find_slice(SLICES[kind])
     assert where.clock is not None
-    place = NamedSharding(Mesh(where.devices[:1], ("data",)), PartitionSpec())
+    place = SingleDeviceSharding(where.devices[0])
 
     def step(query: Any, key: Any, value: Any, pair_ids: Any, gradient: Any) -> Any:
         shape = (128 // HEAD_DIM, length, length)

@@ -62,7 +62,7 @@ def test_forward_and_backward_are_a_kernel_each(length, head_dim, rate):
 def interpreted(monkeypatch):
     """The kernel runs on a CPU: copies, barriers and branches as they are, products by XLA.
 
-    jax interprets no product that is added to what is there already.
+    jax (0.12) interprets no product that is added to what is there already.
     """
     from jax.experimental.pallas import mosaic_gpu as plgpu
 
@@ -143,7 +143,7 @@ def test_parts_of_a_row_without_a_pair_in_common_are_passed_over(half):
 
 @pytest.mark.skipif(not HAS_KERNEL, reason="the kernel is for jax 0.11 and newer")
 @pytest.mark.parametrize(
-    ("pairs", "apart", "one"),
+    ("pairs", "disjoint", "one"),
     [
         ("1111", [0, 0, 0, 0], [1, 1, 1, 1]),
         ("1122", [0, 0, 1, 1], [1, 1, 0, 0]),
@@ -151,23 +151,27 @@ def test_parts_of_a_row_without_a_pair_in_common_are_passed_over(half):
         ("1m22", [0, 0, 1, 1], [1, 0, 0, 0]),
         ("mmmm", [0, 0, 0, 0], [0, 0, 0, 0]),
         ("1222", [0, 1, 1, 1], [1, 0, 0, 0]),
+        ("122p", [0, 1, 1, 1], [1, 0, 0, 0]),
+        ("p000", [0, 0, 0, 0], [0, 0, 0, 0]),
+        ("0000", [0, 0, 0, 0], [1, 1, 1, 1]),
     ],
 )
 @pytest.mark.parametrize("other", [64, 128])
-def test_a_part_is_passed_over_or_not_compared_by_the_pairs_in_it(pairs, apart, one, other):
-    """Of the first block beside every part: m holds the pairs 1 and 2, the others one pair."""
+def test_a_part_is_passed_over_or_not_compared_by_the_pairs_in_it(pairs, disjoint, one, other):
+    """Of the first block beside every part: m holds pairs 1 and 2, p pair 2 and padding (0)."""
     from bertjax.model.attention_gpu import _spans
     from bertjax.model.attention_gpu_blocks import OWN, KernelSettings, _pairs
 
-    blocks = [[1, 2] * (OWN // 2) if pair == "m" else [int(pair)] * OWN for pair in pairs]
+    held = {"m": [1, 2], "p": [2, 0]}
+    blocks = [np.repeat(held.get(pair) or [int(pair)] * 2, OWN // 2) for pair in pairs]
     settings = KernelSettings(1, 64, OWN * len(pairs), 0.1, other)
-    (spans,) = _spans(jnp.asarray(blocks, jnp.int32).reshape(1, -1))
+    (spans,) = _spans(jnp.asarray(np.stack(blocks), jnp.int32).reshape(1, -1))
     assert spans.size % 32 == 0  # 128 bytes, which a copied row must be a multiple of
     found = [_pairs(settings, spans, 0, part) for part in range(settings.steps)]
     each = other // OWN
-    for number, (is_apart, is_one) in enumerate(found):
+    for number, (is_disjoint, is_one) in enumerate(found):
         covered = slice(number * each, (number + 1) * each)
-        assert bool(is_apart) == all(apart[covered])
+        assert bool(is_disjoint) == all(disjoint[covered])
         assert bool(is_one) == all(one[covered])
 
 

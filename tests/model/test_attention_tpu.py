@@ -17,7 +17,6 @@ from bertjax.model.dropout import Dropout, bit_words
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, param_shardings
 from bertjax.train.objective import mlm_nsp_objective
-from tests.model.devices import on
 
 BATCH, HEADS, HEAD_DIM, SITE = 2, 4, 64, 3
 HIDDEN = HEADS * HEAD_DIM
@@ -186,18 +185,3 @@ def test_probabilities_asked_for_come_from_the_plain_path():
     ids = [jnp.asarray(rows[name]) for name in ("token_ids", "segment_ids", "pair_ids")]
     encoded = bert.forward(params, model, *ids, attention=True)
     assert [array.shape for array in encoded.attentions] == [(ROWS, HEADS, 128, 128)] * 2
-
-
-@pytest.mark.parametrize(
-    ("kind", "products"), [("TPU v4", False), ("TPU v5 lite", True), ("TPU7x", True)]
-)
-def test_only_a_tpu_with_a_product_of_integers_is_given_one(kind, products):
-    """The others shift and add, which gives the same bits (tests/model/test_dropout.py)."""
-    where = on(kind, "tpu")
-    shape = functools.partial(jax.ShapeDtypeStruct, sharding=where)
-    array, words = shape((1, 256, 128), jnp.bfloat16), shape((1, 2, 256), jnp.uint32)
-    attention = functools.partial(fused_attention, head_dim=HEAD_DIM, rate=0.1)
-    with jax.sharding.use_abstract_mesh(where.mesh):
-        ids, places = shape((1, 256), jnp.int32), shape((1, 256), jnp.uint32)
-        program = str(jax.make_jaxpr(attention)(array, array, array, ids, words, places))
-    assert ("shift_left" in program) == (not products)
