@@ -102,25 +102,37 @@ def plain(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropou
 
 def fused(query: jax.Array, key: Any, value: Any, pair_ids: Any, dropout: Dropout) -> jax.Array:
     """The kernel of the device; on a CPU a TPU's, interpreted."""
-    _, length, hidden = query.shape
-    words = dropout.words(SITE, (HEADS, length, length))
     if jax.default_backend() == "gpu":
-        from bertjax.model.attention_gpu import fused_attention as gpu_attention
-
-        projections = jnp.concatenate([query, key, value], axis=-1)
-        return gpu_attention(
-            projections, pair_ids, *words, head_dim=hidden // HEADS, rate=dropout.rate
-        )
+        return fused_on_gpu(query, key, value, pair_ids, dropout)
     return fused_attention(
         query,
         key,
         value,
         pair_ids,
-        *words,
-        head_dim=hidden // HEADS,
+        *_words(query, dropout),
+        head_dim=query.shape[-1] // HEADS,
         rate=dropout.rate,
         interpret=True,
     )
+
+
+def fused_on_gpu(
+    query: jax.Array, key: jax.Array, value: jax.Array, pair_ids: Any, dropout: Dropout
+) -> jax.Array:
+    """A Hopper GPU's kernel."""
+    from bertjax.model.attention_gpu import fused_attention as gpu_attention
+
+    return gpu_attention(
+        jnp.concatenate([query, key, value], axis=-1),
+        pair_ids,
+        *_words(query, dropout),
+        head_dim=query.shape[-1] // HEADS,
+        rate=dropout.rate,
+    )
+
+
+def _words(query: jax.Array, dropout: Dropout) -> tuple[jax.Array, ...]:
+    return dropout.words(SITE, (HEADS, query.shape[1], query.shape[1]))
 
 
 def largest_errors(found: Sequence[Any], expected: Sequence[Any]) -> tuple[float, float]:

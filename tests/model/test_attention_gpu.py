@@ -82,20 +82,6 @@ def interpreted(monkeypatch):
     jax.clear_caches()
 
 
-def kernel_attention(query, key, value, pair_ids, dropout):
-    """`attention_parity.plain` by the kernel."""
-    from bertjax.model.attention_gpu import fused_attention
-
-    _, length, lanes = query.shape
-    return fused_attention(
-        jnp.concatenate([query, key, value], axis=-1),
-        pair_ids,
-        *dropout.words(attention_parity.SITE, (attention_parity.HEADS, length, length)),
-        head_dim=lanes // attention_parity.HEADS,
-        rate=dropout.rate,
-    )
-
-
 def shuffled(pair_ids):
     return np.random.default_rng(1).permuted(pair_ids, axis=1)
 
@@ -121,7 +107,7 @@ def test_interpreted_it_is_as_near_to_the_plain_path_as_bfloat16_allows(
     expected = attention_parity.results(
         attention_parity.plain, rate, rounded.astype(jnp.float32), pair_ids
     )
-    found = attention_parity.results(kernel_attention, rate, rounded, pair_ids)
+    found = attention_parity.results(attention_parity.fused_on_gpu, rate, rounded, pair_ids)
     values, gradients = attention_parity.largest_errors(found, expected)
     assert values < 5e-3
     assert gradients < 1e-2
@@ -137,7 +123,7 @@ def test_parts_of_a_row_without_a_pair_in_common_are_passed_over(half):
     pair_ids = jnp.arange(length) // (length // 2)
     arrays = jnp.where((pair_ids == half)[:, None], jnp.nan, arrays)
     by_row = jnp.broadcast_to(pair_ids, (rows, length))
-    for array in attention_parity.results(kernel_attention, 0.1, arrays, by_row):
+    for array in attention_parity.results(attention_parity.fused_on_gpu, 0.1, arrays, by_row):
         np.testing.assert_array_equal(jnp.isfinite(array).all(axis=(0, 2)), pair_ids != half)
 
 
