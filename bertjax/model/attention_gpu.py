@@ -71,22 +71,23 @@ def fused_attention(
         settings,
         filled_up(projections.reshape(batch, length, 3 * heads, head_dim), 1, missing),
         pair_ids,
-        _spans(pair_ids),
+        _pair_ranges(pair_ids),
         None if query_words is None else filled_up(query_words, 2, missing),
         None if key_words is None else filled_up(key_words, 1, missing),
     )
     return attended[:, :length].reshape(batch, length, heads * head_dim)
 
 
-def _spans(pair_ids: jax.Array) -> jax.Array:
-    """`Operands.spans`, filled up to the 128 bytes that a row must have to be copied.
+def _pair_ranges(pair_ids: jax.Array) -> jax.Array:
+    """`Operands.pair_ranges` of int32 [batch, length], the length a multiple of `OWN`.
 
-    What belongs to no pair stands last in a row, and so do its numbers here.
+    Padding stands last in a row, so its ids, 0 and below, become the largest here. A row must have
+    a multiple of 128 bytes to be copied.
     """
     pair_ids = jnp.where(pair_ids > 0, pair_ids, _LAST - pair_ids)
     blocks = pair_ids.reshape(pair_ids.shape[0], -1, OWN)
-    spans = jnp.concatenate([blocks.min(axis=2), blocks.max(axis=2)], axis=1)
-    return filled_up(spans, 1, -spans.shape[1] % 32)
+    pair_ranges = jnp.concatenate([blocks.min(axis=2), blocks.max(axis=2)], axis=1)
+    return filled_up(pair_ranges, 1, -pair_ranges.shape[1] % 32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -120,8 +121,8 @@ def _forward(settings: KernelSettings, operands: Operands) -> tuple[jax.Array, j
         jax.ShapeDtypeStruct((batch, length, settings.heads, head_dim), jnp.bfloat16),
         jax.ShapeDtypeStruct((batch, settings.heads, length), jnp.float32),
     ]
-    spans = plgpu.SMEM(operands.spans.shape[1:], jnp.int32)
-    queries = _positions(settings, OWN)._replace(second=None, spans=spans)
+    pair_ranges = plgpu.SMEM(operands.pair_ranges.shape[1:], jnp.int32)
+    queries = _positions(settings, OWN)._replace(second=None, pair_ranges=pair_ranges)
     keys = _positions(settings, settings.stages, settings.other)
     scratch = (queries, keys, _barriers(settings, queries, keys), _vector(OWN))
     return _call(attention_forward, settings, operands, results, scratch)
@@ -131,13 +132,13 @@ def _forward(settings: KernelSettings, operands: Operands) -> tuple[jax.Array, j
 def _backward(settings: KernelSettings, operands: Operands) -> jax.Array:
     results = [jax.ShapeDtypeStruct(operands.projections.shape, jnp.bfloat16)]
     one, several = (OWN,), (settings.stages, settings.other)
-    spans = plgpu.SMEM(operands.spans.shape[1:], jnp.int32)
+    pair_ranges = plgpu.SMEM(operands.pair_ranges.shape[1:], jnp.int32)
     keys, other_keys = _positions(settings, *one), _positions(settings, *several)
-    queries = keys._replace(normaliser=_vector(*one), along=_vector(*one), spans=spans)
+    queries = keys._replace(normaliser=_vector(*one), along=_vector(*one), pair_ranges=pair_ranges)
     other_queries = other_keys._replace(normaliser=_vector(*several), along=_vector(*several))
     barriers = (
         _barriers(settings, queries, other_keys),
-        _barriers(settings, keys._replace(spans=spans), other_queries),
+        _barriers(settings, keys._replace(pair_ranges=pair_ranges), other_queries),
     )
     # Room for queries, which are the more; keys leave some of it empty.
     scratch = (queries, other_queries, *barriers)

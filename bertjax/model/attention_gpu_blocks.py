@@ -57,7 +57,7 @@ class Positions(NamedTuple):
         normaliser: float32 [positions] of queries, the base-2 logarithm of the softmax's
             denominator.
         along: float32 [positions] of queries, the products of gradient and output, summed.
-        spans: of all of the row, as in `Operands`.
+        pair_ranges: of all of the row, as in `Operands`.
     """
 
     first: Any
@@ -66,7 +66,7 @@ class Positions(NamedTuple):
     words: Any
     normaliser: Any = None
     along: Any = None
-    spans: Any = None
+    pair_ranges: Any = None
 
 
 class Operands(NamedTuple):
@@ -75,8 +75,8 @@ class Operands(NamedTuple):
     Attributes:
         projections: [batch, length, 3 * heads, head_dim]: queries, keys, values.
         pair_ids: int32 [batch, length].
-        spans: int32 [batch, at least 2 * length / OWN]: the least pair id of each `OWN` positions,
-            then the largest of each.
+        pair_ranges: int32 [batch, at least 2 * length / OWN]: the least pair id of each `OWN`
+            positions, then the largest of each.
         query_words: uint32 [batch, heads, length].
         key_words: uint32 [batch, length].
         gradient: [batch, length, heads, head_dim].
@@ -85,7 +85,7 @@ class Operands(NamedTuple):
 
     projections: Any
     pair_ids: Any
-    spans: Any
+    pair_ranges: Any
     query_words: Any = None
     key_words: Any = None
     gradient: Any = None
@@ -106,7 +106,7 @@ class Operands(NamedTuple):
             of_head(self.query_words),
             of_head(self.normaliser),
             of_head(self.along),
-            self.spans.at[row],
+            self.pair_ranges.at[row],
         )
 
     def keys(self, positions: Any) -> Positions:
@@ -118,7 +118,7 @@ class Operands(NamedTuple):
             self.projections.at[row, positions, 2 * heads + head],
             self.pair_ids.at[row, positions],
             None if self.key_words is None else self.key_words.at[row, positions],
-            spans=self.spans.at[row],
+            pair_ranges=self.pair_ranges.at[row],
         )
 
 
@@ -159,9 +159,9 @@ def loop(
         stage = lax.rem(number, jnp.int32(settings.stages))
         plgpu.barrier_wait(barriers.others.at[stage])
         other = _stage(others, stage)
-        disjoint, one = _pairs(settings, own.spans, block, number)
-        run = lambda mixed: lambda carry: step(other, mixed, carry)  # noqa: E731
-        visible = lambda carry: lax.cond(one, run(False), run(True), carry)  # noqa: E731
+        disjoint, one = _compare_pairs(settings, own.pair_ranges, block, number)
+        uniform, mixed = functools.partial(step, other, False), functools.partial(step, other, True)
+        visible = functools.partial(lax.cond, one, uniform, mixed)
         carry = lax.cond(disjoint, lambda carry: carry, visible, carry)
         following = number + settings.stages
         pl.when(following < settings.steps)(lambda: fetch(following))
@@ -174,13 +174,21 @@ def loop(
     return lax.fori_loop(0, settings.steps, body, carry)
 
 
-def _pairs(settings: KernelSettings, spans: Any, block: Any, number: Any) -> tuple[Any, Any]:
-    """Whether the pair ids of a block and of a part of the other side do not meet; are all one."""
+def _compare_pairs(
+    settings: KernelSettings, pair_ranges: Any, block: Any, number: Any
+) -> tuple[Any, Any]:
+    """Whether the pair ids of a block and of a part of the other side do not meet; are all one.
+
+    Args:
+        pair_ranges: a row of `Operands.pair_ranges`.
+        block: counts `OWN` positions.
+        number: of the part, counts `settings.other` positions.
+    """
     blocks, each = settings.length // OWN, settings.other // OWN
-    least, largest = spans[block], spans[blocks + block]
+    least, largest = pair_ranges[block], pair_ranges[blocks + block]
     parts = [number * each + index for index in range(each)]
-    its_least = functools.reduce(jnp.minimum, [spans[part] for part in parts])
-    its_largest = functools.reduce(jnp.maximum, [spans[blocks + part] for part in parts])
+    its_least = functools.reduce(jnp.minimum, [pair_ranges[part] for part in parts])
+    its_largest = functools.reduce(jnp.maximum, [pair_ranges[blocks + part] for part in parts])
     disjoint = (largest < its_least) | (its_largest < least)
     return disjoint, (least == its_largest) & (its_least == largest)
 

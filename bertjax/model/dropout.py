@@ -153,7 +153,7 @@ def mix_words(outer: jax.Array, inner: jax.Array) -> jax.Array:
 
 
 def keep(bits: jax.Array, rate: float) -> jax.Array:
-    """Whether dropout keeps the elements with these bits; False for a share of `rate`.
+    """Whether dropout keeps the elements with these bits, uint32 [..]; False for a share of `rate`.
 
     The share is the multiple of 2**-16 that is nearest, at most 1 - 2**-16: the lower half of the
     bits is not looked at. The bits are compared as signed numbers: a TPU has no other comparison.
@@ -163,7 +163,7 @@ def keep(bits: jax.Array, rate: float) -> jax.Array:
 
 
 def drop(array: jax.Array, kept: jax.Array | None) -> jax.Array:
-    """`array` with 0 where it is not kept; None keeps all."""
+    """`array` [..] with 0 where it is not `kept`, bool [..]; None keeps all."""
     return array if kept is None else jnp.where(kept, array, 0.0)
 
 

@@ -113,7 +113,9 @@ def recorded_source(run: epath.Path, has_weights: bool) -> dict[str, str]:
     if not (run / _FILE).exists():
         return {}
     try:
-        source = str(parse_json((run / _FILE).read_bytes())["started_from"])
+        source = parse_json((run / _FILE).read_bytes())["started_from"]
+        if not isinstance(source, str):
+            raise TypeError(source)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run / _FILE}: damaged; copy it again, or start another run") from error
     if not has_weights:

@@ -145,15 +145,15 @@ def test_parts_of_a_row_without_a_pair_in_common_are_passed_over(half):
 @pytest.mark.parametrize("other", [64, 128])
 def test_a_part_is_passed_over_or_not_compared_by_the_pairs_in_it(pairs, disjoint, one, other):
     """Of the first block beside every part: m holds pairs 1 and 2, p pair 2 and padding (0)."""
-    from bertjax.model.attention_gpu import _spans
-    from bertjax.model.attention_gpu_blocks import OWN, KernelSettings, _pairs
+    from bertjax.model.attention_gpu import _pair_ranges
+    from bertjax.model.attention_gpu_blocks import OWN, KernelSettings, _compare_pairs
 
     held = {"m": [1, 2], "p": [2, 0]}
     blocks = [np.repeat(held.get(pair) or [int(pair)] * 2, OWN // 2) for pair in pairs]
     settings = KernelSettings(1, 64, OWN * len(pairs), 0.1, other)
-    (spans,) = _spans(jnp.asarray(np.stack(blocks), jnp.int32).reshape(1, -1))
-    assert spans.size % 32 == 0  # 128 bytes, which a copied row must be a multiple of
-    found = [_pairs(settings, spans, 0, part) for part in range(settings.steps)]
+    (pair_ranges,) = _pair_ranges(jnp.asarray(np.stack(blocks), jnp.int32).reshape(1, -1))
+    assert pair_ranges.size % 32 == 0  # 128 bytes, which a copied row must be a multiple of
+    found = [_compare_pairs(settings, pair_ranges, 0, part) for part in range(settings.steps)]
     each = other // OWN
     for number, (is_disjoint, is_one) in enumerate(found):
         covered = slice(number * each, (number + 1) * each)

@@ -68,7 +68,7 @@ def test_a_run_that_was_started_from_weights_and_has_no_checkpoint_needs_them_ag
     assert recorded_source(run, has_weights=True) == known
 
 
-@pytest.mark.parametrize("text", ['{"started', '{"x": 1}', "[]"])
+@pytest.mark.parametrize("text", ['{"started', '{"x": 1}', '{"started_from": 3}', "[]"])
 def test_a_damaged_note_of_what_a_run_was_started_from_is_told_in_a_line(tmp_path, text):
     (tmp_path / "initial.json").write_text(text)
     with pytest.raises(UserError, match=r"initial\.json: damaged; copy it again"):
