@@ -75,7 +75,3 @@ def choose_platform() -> None:
         from bertjax.train.host_memory import keep_freed_memory
 
         keep_freed_memory()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -69,7 +69,7 @@ def _add_prepare(commands: Any) -> None:
         required=True,
         metavar="SPEC",
         help="text files or a glob (.txt .gz .xz .zst; a blank line between documents), .jsonl, "
-        ".ndjson or .json (a field `text` on each line), a folder (a file a document), "
+        ".ndjson or .json (a field `text` on each line), a folder (a text file a document), "
         "tfds:NAME[/CONFIG][:VERSION][@SPLIT][#FIELD], or python-docs; may be given several times",
     )
     parser.add_argument("--output", required=True, metavar="DATA", help="the folder to write")

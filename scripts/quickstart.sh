@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Raw text to a trained and measured BERT on a bare machine with Python 3.11 or later, and a labelled
-# task, which shows what pretraining was worth: four to six minutes on two cores once the packages
-# are installed.
+# task, which shows what pretraining was worth: five to seven minutes on two cores once the
+# packages are installed.
 #
 #   scripts/quickstart.sh                                         on Python's own documentation
 #   scripts/quickstart.sh --corpus 'books/*.txt' [--corpus ...]   on your text
@@ -15,7 +15,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 phase() {
     printf '{"steps": %d, "length": %d, "batch_size": %d, "learning_rate": 1.5e-3, "warmup_steps": %d}' "$@"
 }
-phases="[$(phase 600 16 128 100), $(phase 150 32 64 20), $(phase 150 64 32 20), $(phase 700 128 16 20)]"
+phases="[$(phase 600 16 128 100), $(phase 150 32 64 20), $(phase 150 64 32 20), $(phase 3500 128 16 20)]"
 
 corpus=(--corpus python-docs) name=quickstart
 if [[ $# -gt 0 ]]; then
@@ -26,7 +26,7 @@ if [[ $# -gt 0 ]]; then
     corpus=("$@") name=quickstart-$(printf '%s\n' "$@" | cksum | cut -d ' ' -f 1)
 fi
 data=$root/data/$name run=$root/runs/$name${SEED:+-seed-$SEED}
-names=$data-names named=("$run-names-pretrained" "$run-names-scratch")
+packages=$data-packages tuned=("$run-packages-pretrained" "$run-packages-scratch")
 bertjax=$root/.venv/bin/bertjax
 
 source "$root/scripts/environment.sh"
@@ -50,11 +50,11 @@ refused() {
 
 echo "1. Text to token shards, with a vocabulary trained on them: $data"
 "$bertjax" prepare "${corpus[@]}" --vocab-size 8192 --validation 0.05 --output "$data" \
-    || refused $? "$data" "$run" "$names" "${named[@]}"
+    || refused $? "$data" "$run" "$packages" "${tuned[@]}"
 
 echo "2. Pretraining configs/tiny.py with shorter phases: $run"
 "$bertjax" pretrain tiny --data "$data" --run "$run" \
-    --train.phases="$phases" --train.seed="${SEED:-0}" || refused $? "$run" "${named[@]}"
+    --train.phases="$phases" --train.seed="${SEED:-0}" || refused $? "$run" "${tuned[@]}"
 
 echo "3. Evaluation of the last checkpoint on the validation split"
 "$bertjax" evaluate "$run" --data "$data"
@@ -69,15 +69,15 @@ for text in \
 done
 
 if [[ $name == quickstart ]]; then
-    echo "5. Fine-tuning: which words are names of code? Pretrained, then from scratch"
-    [[ -f $names/train.conll ]] ||
-        "$root/.venv/bin/python" "$root/scripts/quickstart_task.py" "$names"
+    echo "5. Fine-tuning: which package is a paragraph about? Pretrained, then from scratch"
+    [[ -f $packages/train.tsv ]] ||
+        "$root/.venv/bin/python" "$root/scripts/quickstart_task.py" "$packages"
     for start in pretrained scratch; do
-        options=(--run "$run-names-$start")
+        options=(--run "$run-packages-$start")
         [[ $start == pretrained ]] || options+=(--scratch)
-        "$bertjax" finetune code_names --init "$run" "${options[@]}" \
-            --train "$names/train.conll" --dev "$names/dev.conll" \
-            --train.seed="${SEED:-0}" >/dev/null || refused $? "$run-names-$start"
+        "$bertjax" finetune python_package --init "$run" "${options[@]}" \
+            --train "$packages/train.tsv" --dev "$packages/dev.tsv" \
+            --train.seed="${SEED:-0}" >/dev/null || refused $? "$run-packages-$start"
     done
 fi
 

@@ -33,24 +33,24 @@ def main(data: Path, run: Path) -> None:
     )
     if manifest["digest"] != reference["digest"] or summary["steps"] != reference["steps"]:
         print("not comparable: the text or the number of steps differs")
-    tell_names(run)
+    tell_packages(run)
     print(f"\ndata        {data}/  (manifest.json, shards, tokenizer)")
     print(f"checkpoints {run}/checkpoints/")
     print(f"figures     {run}/metrics.jsonl, {run}/summary.json")
     print(f"curves      tensorboard --logdir {run}   (pip install tensorboard)")
 
 
-def tell_names(run: Path) -> None:
+def tell_packages(run: Path) -> None:
     """What pretraining was worth: the labelled task with it and without."""
-    folders = [run.with_name(f"{run.name}-names-{start}") for start in ("pretrained", "scratch")]
+    folders = [run.with_name(f"{run.name}-packages-{start}") for start in ("pretrained", "scratch")]
     files = [folder / "report.json" for folder in folders]
     if not all(file.is_file() for file in files):
         return
     found, scratch = (json.loads(file.read_text()) for file in files)
     print(
-        f"\nnames of code, learnt from {found['train']['records']} sentences, F1 on "
-        f"{found['dev']['records']} others: pretrained {found['figures']['f1']:.3f}, "
-        f"the same model from scratch {scratch['figures']['f1']:.3f}"
+        f"\npackages, learnt from {found['train']['records']} labelled paragraphs, accuracy on "
+        f"{found['dev']['records']} others: pretrained {found['figures']['accuracy']:.3f}, "
+        f"the same model from scratch {scratch['figures']['accuracy']:.3f}"
     )
     print(f"fine-tuned  {folders[0]}/  (report.md; bertjax predict opens it)")
 

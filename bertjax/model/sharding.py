@@ -24,17 +24,11 @@ def split_rows(array: jax.Array) -> jax.Array:
     Without it the compiler may, where weights are split too, split an activation along its hidden
     axis and sum it over the devices.
     """
-    axes = _automatic_axes()
-    if not axes:
-        return array
-    rows = tuple(name for name in BATCH_AXES if name in axes)
-    return jax.lax.with_sharding_constraint(array, PartitionSpec(rows))
-
-
-def _automatic_axes() -> tuple[str, ...]:
-    """The axes of the mesh that the compiler partitions over at this point of the program."""
     mesh = jax.sharding.get_abstract_mesh()
-    return () if mesh.size == 1 else mesh.auto_axes
+    if mesh.size == 1 or not mesh.auto_axes:  # nothing for the compiler to divide here
+        return array
+    rows = tuple(name for name in BATCH_AXES if name in mesh.auto_axes)
+    return jax.lax.with_sharding_constraint(array, PartitionSpec(rows))
 
 
 def on_each_device(

@@ -47,7 +47,7 @@ class Source:
         spec: as the user wrote it.
         files: the files it names, in reading order; empty for `tfds:` and `python-docs`. With
             `--runner beam` they may lie in a bucket.
-        is_folder: whether each file is one document.
+        is_folder: whether each text file is one document.
     """
 
     spec: str

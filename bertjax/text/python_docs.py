@@ -66,14 +66,6 @@ def documents() -> Iterator[str]:
         yield "\n".join(paragraphs)
 
 
-def all_documentation_strings() -> Iterator[str]:
-    """Every documentation string of the same packages as it stands there, in a fixed order."""
-    for root, _ in _roots():
-        for _, files in _source_files(root):
-            for file in files:
-                yield from _docstrings(file)
-
-
 def version() -> str:
     """What the text depends on: the versions of Python and of every package that is read."""
     distributions = importlib.metadata.packages_distributions()

@@ -96,11 +96,6 @@ class Checkpoints:
         return sorted(self._records)
 
     @property
-    def latest_step(self) -> int | None:
-        """The last of `steps()`."""
-        return max(self._records, default=None)
-
-    @property
     def best_step(self) -> int | None:
         """The step with the lowest criterion, the last of equals; None if none has one."""
         values = {step: record.criterion for step, record in self._records.items()}

@@ -1,7 +1,7 @@
 """The training loop, told in the order in which it happens.
 
-`fit` trains any parameters with any objective: four plain functions (objective.py). It reads no
-field of the model's settings, and leaves to `checkpoints` how a state is kept.
+`fit` trains any parameters with any objective (objective.py). It reads no field of the model's
+settings, and leaves to `checkpoints` how a state is kept.
 """
 
 import contextlib

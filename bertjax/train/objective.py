@@ -1,6 +1,6 @@
 """Masked tokens plus next sentence: what a BERT is pretrained for (Devlin et al. 2018, 3.1).
 
-An objective is four plain functions and the weights' axis names; the training loop knows no more.
+An objective is plain functions and the weights' axis names; the training loop knows no more.
 """
 
 import dataclasses

@@ -41,6 +41,7 @@ from bertjax.tasks.task import Notes, Task
 from bertjax.train.host_memory import keep_freed_memory
 from bertjax.train.optimizer import learning_rate
 from scripts.benchmark.packaged_model import packaged_model
+from scripts.benchmark.torch_peer import update
 
 
 def main() -> None:
@@ -224,11 +225,8 @@ def train_step(
         batch = batch | {"labels": labels.long()}
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
-    optimizer.zero_grad()
     loss = network(**batch).loss
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.clip_norm)
-    optimizer.step()
+    update(network, optimizer, loss, config.optimizer.clip_norm)
     return loss.item()
 
 

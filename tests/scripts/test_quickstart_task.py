@@ -1,59 +1,57 @@
-"""The quickstart's labelled task: names of code, as authors of documentation marked them."""
+"""The quickstart's labelled task: which package a paragraph of documentation is about."""
 
 import json
+from collections import Counter
 
 import pytest
 
-from bertjax.config import Tagging
-from bertjax.tasks.tag_files import read_sentences
-from bertjax.tasks.task import Notes
-from scripts.quickstart_report import tell_names
-from scripts.quickstart_task import DEV, TRAIN, labelled_lines, main, marked
-
-DOCUMENTATION = r"""Adds what is in the `values` along one axis.
-
-    The result is a ``float64`` array, see :func:`~arrays.total` and :class:`Array` for that.
-    It is not the same as an array that was made by somebody else. This is the sum of a\ `vector`.
-
-    >>> total(`values`)
-    """
+from bertjax.tasks.table_files import read_table
+from scripts.quickstart_report import tell_packages
+from scripts.quickstart_task import DEV, PACKAGES, TRAIN, main, package_of
 
 
-def test_the_sentences_with_names_in_backquotes_are_found_and_the_names_marked():
-    assert list(marked(DOCUMENTATION)) == [
-        "Adds what is in the Zqvalues along one axis.",
-        "The result is a Zqfloat64 array, see arrays.total and ZqArray for that.",
-    ]
-
-
-def test_words_and_marks_stand_on_lines_of_their_own_with_their_labels():
-    assert labelled_lines("Give Zqaxis, or None.") == (
-        "Give\tO\naxis\tB-name\n,\tO\nor\tO\nNone\tO\n.\tO\n"
-    )
+@pytest.mark.parametrize(
+    ("document", "package"),
+    [
+        ("python.email.message", "email"),
+        ("python.email", "email"),
+        ("python.emailing", None),
+        ("python.turtle", None),
+        ("numpy.email", None),
+        ("topics.email", None),
+    ],
+)
+def test_a_document_belongs_to_the_package_of_the_standard_library_that_it_lies_in(
+    document, package
+):
+    assert package_of(document) == package
 
 
 @pytest.mark.slow
-def test_the_files_are_those_of_a_tagging_task_and_share_no_sentence(tmp_path):
+def test_the_files_hold_as_many_paragraphs_of_each_package_and_share_none(tmp_path):
     main(tmp_path)
-    found = {}
-    for name, count in (("train", TRAIN), ("dev", DEV)):
-        sentences = list(read_sentences(tmp_path / f"{name}.conll", Tagging(), True, Notes()))
-        assert len(sentences) == count
-        assert all({"B-name"} <= set(each.labels) <= {"O", "B-name"} for each in sentences)
-        found[name] = {each.tokens for each in sentences}
-    assert not found["train"] & found["dev"]
+    texts = {}
+    for split, count in (("train", TRAIN), ("dev", DEV)):
+        table = read_table(tmp_path / f"{split}.tsv", {"text": "text", "label": "package"})
+        rows = [row.values for row in table]
+        found = Counter(row["label"] for row in rows)
+        assert set(found) >= {*PACKAGES} - {"tkinter"}  # some systems leave it out of Python
+        assert set(found.values()) == {count}
+        texts[split] = {row["text"] for row in rows}
+    assert not texts["train"] & texts["dev"]
 
 
 def test_the_report_shows_what_pretraining_was_worth(tmp_path, capsys):
-    for start, f1 in (("pretrained", 0.7), ("scratch", 0.4)):
-        folder = tmp_path / f"run-names-{start}"
+    for start, accuracy in (("pretrained", 0.7), ("scratch", 0.4)):
+        folder = tmp_path / f"run-packages-{start}"
         folder.mkdir()
-        records = {"train": {"records": 300}, "dev": {"records": 500}}
-        (folder / "report.json").write_text(json.dumps({"figures": {"f1": f1}} | records))
-    tell_names(tmp_path / "run")
+        records = {"train": {"records": 160}, "dev": {"records": 800}}
+        report = {"figures": {"accuracy": accuracy}} | records
+        (folder / "report.json").write_text(json.dumps(report))
+    tell_packages(tmp_path / "run")
     assert "pretrained 0.700, the same model from scratch 0.400" in capsys.readouterr().out
 
 
 def test_without_the_labelled_task_the_report_is_silent_about_it(tmp_path, capsys):
-    tell_names(tmp_path / "run")
+    tell_packages(tmp_path / "run")
     assert capsys.readouterr().out == ""

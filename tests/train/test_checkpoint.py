@@ -20,7 +20,7 @@ from tests.train.states import abstract, assert_same, make_state, restore, saved
 def test_a_new_folder_has_no_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
     assert checkpoints.restore(abstract(make_state())) is None
-    assert (checkpoints.steps(), checkpoints.latest_step, checkpoints.best_step) == ([], None, None)
+    assert (checkpoints.steps(), checkpoints.best_step) == ([], None)
 
 
 def test_the_newest_state_comes_back_with_its_metadata(tmp_path):
@@ -84,11 +84,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path):
     for step, loss in [(1, 3.0), (2, 1.0), (3, None), (4, float("nan")), (5, 2.0)]:
         checkpoints.save(step, make_state(step), {}, criterion=loss)
     checkpoints.close()
-    assert (checkpoints.steps(), checkpoints.latest_step, checkpoints.best_step) == (
-        [2, 4, 5],
-        5,
-        2,
-    )
+    assert (checkpoints.steps(), checkpoints.best_step) == ([2, 4, 5], 2)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["2", "4", "5"]
     assert Checkpoints(tmp_path, 2).best_step == 2  # known again in another process
 

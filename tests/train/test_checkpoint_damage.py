@@ -199,7 +199,7 @@ import jax.numpy as jnp
 from bertjax.train import storage
 from bertjax.train.checkpoint import Checkpoints
 checkpoints = Checkpoints(sys.argv[1], 2)
-first = (checkpoints.latest_step or 0) + 1
+first = max(checkpoints.steps(), default=0) + 1
 for step in itertools.count(first):
     state = {"params": {"kernel": jnp.full((256, 1024), float(step))}, "step": jnp.int32(step)}
     checkpoints.save(step, state, {"seen": step}, criterion=1 / step)
