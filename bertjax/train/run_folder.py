@@ -33,6 +33,7 @@ _MAY_DIFFER = {
     "model.epilogues",
     "train.steps",
     "train.epochs",
+    "train.patience",
     "train.log_every",
     "train.evaluate_every",
     "train.checkpoint_every",
@@ -50,8 +51,8 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     Returns:
         The config to train with: its phases are spelled out as they are run, and those of a run
         that is continued stay what they are: another `train.steps` changes the last one alone.
-        And one line per setting that differs from the run's and may: steps, cadences, mesh, and by
-        which kernels it is computed.
+        And one line per setting that differs from the run's and may: steps, patience, cadences,
+        mesh, and by which kernels it is computed.
 
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.
