@@ -27,6 +27,7 @@ from bertjax.files import LOCK, held, write_whole
 from bertjax.train.together import all_agree
 
 CONFIG_FILE = "config.json"
+SUMMARY_FILE = "summary.json"
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = {
     "model.attention",
@@ -114,7 +115,7 @@ def write_config(run: epath.Path, config: Config) -> None:
 def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
     """Writes the `summary.json` of a run that has ended, in the first process alone."""
     if jax.process_index() == 0:
-        write_file(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
+        write_file(run / SUMMARY_FILE, f"{json.dumps(summary, indent=2)}\n".encode())
 
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
