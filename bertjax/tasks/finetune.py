@@ -22,7 +22,7 @@ from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.report_table import report_markdown
 from bertjax.tasks.task import Notes, Task, file_entry, tell_notes
 from bertjax.tasks.task_objective import task_objective
-from bertjax.tasks.training_file import check_labels_of_dev, check_targets
+from bertjax.tasks.training_file import check_labels_of_dev, check_scorable, check_targets
 from bertjax.train.checkpoint import load_params
 from bertjax.train.digest import named_leaves
 from bertjax.train.initial import InitialWeights
@@ -95,6 +95,7 @@ def finetune(
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
     check_targets(train, examples, task.labels)
+    check_scorable(dev, held_out.records, task.settings)
     if isinstance(task.settings, Classification):
         check_labels_of_dev(train, dev, training.records, held_out.records, task.labels)
     config = with_task(with_planned_steps(config, len(examples)), task)
@@ -122,8 +123,6 @@ def write_report(run: epath.Path, report: dict[str, Any]) -> None:
 def _read(task: Task, file: Path) -> Labelled:
     notes = Notes()
     records = list(task.read(file, True, notes))
-    if not records:
-        raise UserError(f"{file}: nothing in it")
     tell_notes(file, notes)
     return Labelled(str(file), records, notes)
 

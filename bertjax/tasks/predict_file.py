@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from bertjax.config import Config, MeshConfig
-from bertjax.errors import UserError
 from bertjax.files import check_output, write_output
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.task import Notes, file_entry, tell_notes
+from bertjax.tasks.training_file import check_scorable
 from bertjax.train.mesh import make_mesh, replicated
 
 if TYPE_CHECKING:
@@ -48,10 +48,9 @@ class FileModel:
             UserError: it cannot be used.
         """
         task, notes = self._task, Notes()
-        records = task.read(file, True, notes)
+        records = list(task.read(file, True, notes))
+        check_scorable(file, records, task.settings)
         found = predict_all(self._predictor(labelled=True), self._params, records)
-        if not found.records:
-            raise UserError(f"{file}: nothing in it")
         tell_notes(file, notes)
         return {
             "task": task.settings.kind,

@@ -329,6 +329,15 @@ def test_a_dev_file_with_a_label_that_was_not_learnt_is_refused(files, tmp_path)
         finetune(settings, pretrained(), train, files[1], tmp_path / "run")
 
 
+def test_a_dev_file_to_which_nothing_correlates_is_refused(tmp_path):
+    train, dev = tmp_path / "train.tsv", tmp_path / "dev.tsv"
+    train.write_text("sentence\tscore\nbab\t1\nkod\t2\n")
+    dev.write_text("sentence\tscore\nbab\t-1\nkod\t-1\n")
+    settings = dataclasses.replace(config(), task=Regression(text="sentence", second=None))
+    with pytest.raises(UserError, match=r"dev\.tsv: every row has the score -1"):
+        finetune(settings, pretrained(), train, dev, tmp_path / "run")
+
+
 REFUSED = {
     "a config for pretraining": {"task": None},
     "model.num_layers: the checkpoint says": {"model": ModelConfig(num_layers=3)},
