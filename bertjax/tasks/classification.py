@@ -20,6 +20,7 @@ from bertjax.tasks.classification_scores import classification_details, classifi
 from bertjax.tasks.table_files import read_table
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records
+from bertjax.text.normalization import composed
 
 HEADS = ("pooler", "classification_head")
 
@@ -36,6 +37,7 @@ def classification_task(settings: Classification, inputs: TextInputs, train: Pat
         UserError: a file that cannot be read, fewer than two labels, weights that are not theirs,
             or F1 of more than two.
     """
+    settings = dataclasses.replace(settings, labels=tuple(map(composed, settings.labels)))
     counts = _count_labels(train, settings) if train else {}
     labels = settings.labels or tuple(sorted(counts))
     _check_labels(labels, settings, train)
@@ -121,7 +123,7 @@ def _count_labels(train: Path, settings: Classification) -> Counter[str]:
     """The rows of each label in the training file."""
     counts: Counter[str] = Counter()
     for row in read_table(train, {"label": settings.label}, settings.labels):
-        label = row.values["label"]
+        label = composed(row.values["label"])
         try:
             _label_number(label, settings.labels or (label,))
         except ValueError as error:
@@ -134,7 +136,7 @@ def _label_number(label: str, labels: tuple[str, ...]) -> int:
     """Where a label stands among all of them; ValueError with what is wrong if it does not."""
     if not label:
         raise ValueError("no label; give it one or remove the row")
-    if label in labels:
+    if (label := composed(label)) in labels:
         return labels.index(label)
     known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     raise ValueError(

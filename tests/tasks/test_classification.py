@@ -1,6 +1,7 @@
 """Classification: labels and weights, and the same numbers as Hugging Face in PyTorch."""
 
 import dataclasses
+import unicodedata
 
 import jax
 import jax.numpy as jnp
@@ -195,3 +196,11 @@ def test_a_label_that_the_training_file_lacks_is_refused_in_another(tmp_path):
     dev = table(tmp_path, ["no", "never"], "dev.tsv")
     with pytest.raises(UserError, match=r"dev.tsv: row 3: unknown label 'never'; the labels are n"):
         list(task.read(dev, True, Notes()))
+
+
+def test_a_label_is_the_same_in_either_normal_form(tmp_path):
+    composed, taken_apart = ("긍정", unicodedata.normalize("NFD", "긍정"))
+    file = table(tmp_path, [composed, taken_apart, "부정"])
+    for task in (make_task(file), make_task(labels=(taken_apart, "부정"))):
+        assert task.labels == (composed, "부정")
+        assert [record.target for record in examples_of(task, file)[0]] == [0, 0, 1]
