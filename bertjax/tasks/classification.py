@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from bertjax.tasks.text_records import TextRecord, example_of, read_records
 from bertjax.text.normalization import composed
 
 HEADS = ("pooler", "classification_head")
+_WEIGHTS = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def classification_task(settings: Classification, inputs: TextInputs, train: Path | None) -> Task:
@@ -150,11 +150,11 @@ def _check_labels(labels: tuple[str, ...], settings: Classification, train: Path
         where = "task.labels" if settings.labels else f"{train}: column {settings.label!r}"
         found = ", ".join(labels) or "none"
         raise UserError(f"{where}: expected two different labels or more, found {found}")
-    weights = settings.label_weights
-    if weights and (len(weights) != len(labels) or not all(0 < x < math.inf for x in weights)):
+    weights, (least, most) = settings.label_weights, _WEIGHTS
+    if weights and (len(weights) != len(labels) or not all(least <= x <= most for x in weights)):
         raise UserError(
-            f"task.label_weights={list(weights)}: expected a number above 0 for each of the "
-            f"labels {', '.join(labels)}"
+            f"task.label_weights={list(weights)}: expected a number from {least:.1e} to "
+            f"{most:.1e}, which float32 holds, for each of the labels {', '.join(labels)}"
         )
     if settings.metric == "f1" and len(labels) != 2:
         raise UserError(

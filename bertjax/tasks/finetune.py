@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from bertjax.config import Classification, Config, validate
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located, sha256_of
+from bertjax.json_text import dump_json
 from bertjax.tasks.example_batches import ExampleBatches
 from bertjax.tasks.finetune_config import check_warmup, with_model, with_planned_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
@@ -115,7 +115,7 @@ def finetune(
 
 def write_report(run: epath.Path, report: dict[str, Any]) -> None:
     """Writes a run's `report.json`, and `report.md` to be passed on: it quotes none of the data."""
-    text = json.dumps(report, indent=2, ensure_ascii=False)
+    text = dump_json(report, indent=2, ensure_ascii=False)
     write_file(run / "report.json", f"{text}\n".encode())
     write_file(run / "report.md", report_markdown(report).encode())
 

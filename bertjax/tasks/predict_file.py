@@ -1,7 +1,6 @@
 """Predictions for a file, and how good they are where it has labels."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import jax
 
 from bertjax.config import Config, MeshConfig
 from bertjax.files import check_output, write_output
+from bertjax.json_text import dump_json
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
@@ -107,7 +107,7 @@ def _write_lines(path: Path, blocks: Iterator[Predicted], total: int | None) -> 
     with path.open("w", encoding="utf-8") as file, progress as bar:
         for block in blocks:
             for prediction in block.predictions:
-                file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+                file.write(dump_json(prediction, ensure_ascii=False) + "\n")
             done += len(block.predictions)
             bar.update(done)
     return done

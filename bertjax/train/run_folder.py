@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from bertjax.config import (
 )
 from bertjax.errors import UserError, is_transient
 from bertjax.files import LOCK, held, write_whole
+from bertjax.json_text import dump_json
 from bertjax.train.together import all_agree
 
 CONFIG_FILE = "config.json"
@@ -115,7 +115,7 @@ def write_config(run: epath.Path, config: Config) -> None:
 def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
     """Writes the `summary.json` of a run that has ended, in the first process alone."""
     if jax.process_index() == 0:
-        write_file(run / SUMMARY_FILE, f"{json.dumps(summary, indent=2)}\n".encode())
+        write_file(run / SUMMARY_FILE, f"{dump_json(summary, indent=2)}\n".encode())
 
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:

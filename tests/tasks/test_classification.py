@@ -177,8 +177,10 @@ def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_pa
         (["no", "no"], {}, "column 'label': expected two different labels or more, found no$"),
         (["no", "no"], {"labels": ("no", "no")}, "task.labels: expected two different labels"),
         (["no", "yes"], {"labels": LABELS, "metric": "f1"}, r"task.metric=f1 is for two labels"),
-        (["no", "yes"], {"label_weights": (1.0,)}, "a number above 0 for each of the labels no, "),
-        (["no", "yes"], {"label_weights": (1.0, -2.0)}, "a number above 0 for each of the labels"),
+        (["no", "yes"], {"label_weights": (1.0,)}, "for each of the labels no, yes"),
+        (["no", "yes"], {"label_weights": (1.0, -2.0)}, "a number from 1.2e-38 to 3.4e.38, which"),
+        (["no", "yes"], {"label_weights": (1.0, 1e39)}, r"label_weights=\[1.0, 1e\+39\]: expected"),
+        (["no", "yes"], {"label_weights": (1.0, 1e-50)}, r"label_weights=\[1.0, 1e-50\]: expected"),
         (
             ["no", "yes"],
             {"label": "class"},
