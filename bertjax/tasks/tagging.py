@@ -152,7 +152,7 @@ def _predict(
     owners = record.pieces.owners
     return {
         "tokens": list(record.sentence.tokens),
-        "labels": spread(best, owners),
+        "labels": spread(best, owners, record.sentence.tokens),
         "probabilities": [chances[owner] if owner >= 0 else None for owner in owners],
     }
 
