@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bertjax.errors import UserError
 from bertjax.tasks.table_files import read_table
+from tests.train.bucket import use_bucket
 
 COLUMNS = {"text": "sentence", "label": "label"}
 ROWS = [("a fine film", "1"), ('she said "no', "0"), ("영화 참 좋다", "1")]
@@ -232,6 +233,18 @@ def test_a_prepared_set_is_a_table_too(prepared):
     rows = read_prepared(f"{prepared}@train", COLUMNS | {"score": "score"})
     assert [row.number for row in rows] == list(range(1, 301))
     assert rows[7].values == {"text": "문장 7", "label": "alike", "score": "3.75"}
+
+
+def test_a_prepared_set_may_lie_in_a_bucket(prepared, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    use_bucket(monkeypatch, tmp_path)
+    asked, local = [], tfds.builder_from_directory(prepared.removeprefix("tfds:"))
+    monkeypatch.setattr(
+        tfds, "builder_from_directory", lambda folder: asked.append(str(folder)) or local
+    )
+    assert len(read_prepared("tfds:gs://bucket/pairs/1.0.0@train[:2]", COLUMNS)) == 2
+    assert asked == ["gs://bucket/pairs/1.0.0"]
 
 
 @pytest.mark.parametrize(
