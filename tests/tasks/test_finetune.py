@@ -347,7 +347,8 @@ def test_a_dev_file_to_which_nothing_correlates_is_refused(tmp_path):
 
 REFUSED = {
     "a config for pretraining": {"task": None},
-    "model.num_layers: the checkpoint says": {"model": ModelConfig(num_layers=3)},
+    "model.num_layers=3: the checkpoint says": {"model": ModelConfig(num_layers=3)},
+    r"model.labels=\('a', 'b'\): the check": {"model": ModelConfig(labels=("a", "b"))},
     "no masking": {"masking": MaskingConfig(rate=0.3)},
     "of data the length": {"data": DataConfig(length=32, packing=False)},
     "does not fit|do not fit": {"data": DataConfig(length=512)},
