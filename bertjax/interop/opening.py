@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".spiece")  # of all that is read
 _BATCH_SIZE = 32  # rows, where somebody else's model is evaluated
-_log = logging.getLogger(__name__)
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -130,15 +128,16 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
     _refuse_other_sizes(place, experiment.model, record)
     source = _describe(f"bertjax, step {step}", experiment.model, params)
     if experiment.task is not None:
-        _warn_if_unfinished(run, experiment)
+        _tell_if_unfinished(run, experiment)
     embedding = _embedding_of(run / EMBEDDING_FILE)
     return Checkpoint(experiment, tokenizer, params, step, source, record.metadata, embedding)
 
 
-def _warn_if_unfinished(run: epath.Path, experiment: Config) -> None:
+def _tell_if_unfinished(run: epath.Path, experiment: Config) -> None:
     """Tells of a fine-tuning that has steps before it; a run of the weights alone has none."""
     from bertjax.train.metrics import METRICS_FILE
     from bertjax.train.record import list_steps
+    from bertjax.train.run import tell
     from bertjax.train.run_folder import SUMMARY_FILE
 
     summary = run / SUMMARY_FILE
@@ -152,7 +151,7 @@ def _warn_if_unfinished(run: epath.Path, experiment: Config) -> None:
         if isinstance(task, QuestionAnswering) and task.unanswerable
         else ""
     )
-    _log.warning("%s: unfinished, step %d of %s%s", run, newest, experiment.train.steps, threshold)
+    tell(f"{run}: unfinished, step {newest} of {experiment.train.steps}{threshold}")
 
 
 def _refuse_other_sizes(folder: epath.Path, model: ModelConfig, record: "Record") -> None:

@@ -25,17 +25,17 @@ def write(run, task, trained=True, summary_steps=None):
 
 
 @pytest.fixture
-def told(tmp_path, caplog):
+def told(tmp_path, capsys):
     def of(*arguments, **others):
         write(tmp_path, *arguments, **others)
         open_checkpoint(tmp_path)
-        return caplog.messages
+        return capsys.readouterr().err.splitlines()
 
     return of
 
 
 def test_a_run_without_a_summary_is_unfinished(told, tmp_path):
-    assert told(Classification()) == [f"{tmp_path}: unfinished, step 7 of 30"]
+    assert told(Classification()) == [f"bertjax: {tmp_path}: unfinished, step 7 of 30"]
 
 
 def test_the_threshold_of_questions_without_an_answer_is_still_to_be_found(told):
