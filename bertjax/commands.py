@@ -4,7 +4,6 @@ Heavy imports stand inside the functions, so that `--help` and a mistyped option
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from bertjax.train.initial import InitialWeights
 
 from bertjax.errors import UserError
+from bertjax.json_text import dump_json
 
 
 def run_prepare(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -89,7 +89,7 @@ def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
         report = finetune(config, initial, *files, parsed.scratch)
     else:
         report = finetune_seeds(config, initial, *files, parsed.seeds, parsed.scratch)
-    print(json.dumps(report) if parsed.json else report_text(report))
+    print(dump_json(report) if parsed.json else report_text(report))
 
 
 def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -124,10 +124,10 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
     from bertjax.tasks.report_table import report_text
 
     report = bert.report(parsed.data)
-    text = f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
+    text = f"{dump_json(report, indent=2, ensure_ascii=False)}\n"
     write_output(Path(parsed.report), lambda file: file.write_text(text, "utf-8"))
     _tell_source(parsed.checkpoint, bert.source)
-    print(json.dumps(report) if parsed.json else report_text(report))
+    print(dump_json(report) if parsed.json else report_text(report))
 
 
 def run_embed(parsed: argparse.Namespace, _: list[str]) -> None:
@@ -150,7 +150,7 @@ def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
     _tell_source(parsed.checkpoint, bert.source)
     if parsed.json:
         candidates = [[{"token": t, "probability": p} for t, p in mask] for mask in masks]
-        print(json.dumps({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
+        print(dump_json({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
         return
     for number, mask in enumerate(masks, 1):
         words = "  ".join(f"{token} {probability:.3f}" for token, probability in mask)
@@ -196,7 +196,7 @@ def run_plan(parsed: argparse.Namespace, overrides: list[str]) -> None:
     figures |= plan_on(config, where)
     if parsed.largest_batch:
         figures["largest_rows_per_chip"] = largest_batch(config, where)
-    print(json.dumps(figures) if parsed.json else plan_text(figures))
+    print(dump_json(figures) if parsed.json else plan_text(figures))
 
 
 def _lost_phases(name: str, config: "Config", overrides: list[str]) -> list[str]:
@@ -235,7 +235,7 @@ def _tell_source(path: str, source: str) -> None:
 
 def _print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(figures))
+        print(dump_json(figures))
         return
     width = max(map(len, figures)) + 2
     for name, value in figures.items():

@@ -100,7 +100,7 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
         told: what it is, for messages.
 
     Raises:
-        UserError: it is empty, or in a bucket that this installation cannot read.
+        UserError: it is empty, or in storage that this installation cannot read.
     """
     from etils import epath
 
@@ -108,9 +108,11 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
         raise UserError(f"the path of the {told} is empty")
     if "://" not in str(path):
         return epath.Path(Path(path).absolute())
-    place = epath.Path(path)
     try:
+        place = epath.Path(path)
         place.exists()  # loads what the scheme needs
+    except KeyError as error:
+        raise UserError(f"{path}: there is no such kind of storage") from error
     except ImportError as error:
         needed = "pip install -e '.[gcs]'" if str(path).startswith("gs://") else str(error)
         raise UserError(f"{path}: this kind of storage needs another package: {needed}") from error

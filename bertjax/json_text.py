@@ -1,6 +1,7 @@
-"""JSON out of texts that anybody may have written."""
+"""JSON out of texts that anybody may have written, and texts that anybody can read."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -13,6 +14,19 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def dump_json(value: Any, **options: Any) -> str:
+    """`json.dumps` with null for a NaN or an infinity, which JSON does not have."""
+    return json.dumps(_finite(value), **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def whole_characters(text: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from bertjax.errors import UserError
-from bertjax.settings import LONGEST_FUSED, Config, ModelConfig, Phase, phases
+from bertjax.settings import LONGEST_FUSED, Config, ModelConfig, Phase, phases, total_steps
+
+MOST_STEPS = 2**31 - 1  # are counted in int32
 
 
 def validate(config: Config) -> None:
@@ -31,6 +33,8 @@ def validate(config: Config) -> None:
         _check_batch("train.batch_size", plain.batch_size, config.train.accumulation)
     for number, phase in enumerate(config.train.phases):
         _check_phase(phase, f"train.phases[{number}]", config)
+    if (total := total_steps(config)) > MOST_STEPS:
+        raise UserError(f"train.steps={total}: a run has at most {MOST_STEPS:,} steps")
 
 
 def _check_shares(config: Config) -> None:

@@ -33,6 +33,7 @@ from tests.test_settings import TWO_PHASES
         (["--model.initializer_range=-1"], "model.initializer_range=-1.0"),
         (["--train.steps=none"], "train.steps is not set"),
         (["--train.steps=0"], "train.steps=0"),
+        (["--train.steps=3000000000"], "train.steps=3000000000: a run has at most 2,147,483,647"),
         (["--train.batch_size=0"], "train.batch_size=0"),
         (["--data.length=8"], "must be at least 16"),
         (["--model.attention=fused", "--model.num_heads=3"], "do not fill groups of 128"),

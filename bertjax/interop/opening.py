@@ -11,7 +11,14 @@ import jax
 import numpy as np
 from etils import epath
 
-from bertjax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json
+from bertjax.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    QuestionAnswering,
+    TrainConfig,
+    from_json,
+)
 from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located, read_json
 from bertjax.interop.checkpoint import EXTRAS, Checkpoint
@@ -120,8 +127,31 @@ def _open_run(run: epath.Path, folder: epath.Path) -> Checkpoint:
     record = read_record(place)
     _refuse_other_sizes(place, experiment.model, record)
     source = _describe(f"bertjax, step {step}", experiment.model, params)
+    if experiment.task is not None:
+        _tell_if_unfinished(run, experiment)
     embedding = _embedding_of(run / EMBEDDING_FILE)
     return Checkpoint(experiment, tokenizer, params, step, source, record.metadata, embedding)
+
+
+def _tell_if_unfinished(run: epath.Path, experiment: Config) -> None:
+    """Tells of a fine-tuning that has steps before it; a run of the weights alone has none."""
+    from bertjax.train.metrics import METRICS_FILE
+    from bertjax.train.record import list_steps
+    from bertjax.train.run import tell
+    from bertjax.train.run_folder import SUMMARY_FILE
+
+    summary = run / SUMMARY_FILE
+    ended = read_json(summary).get("steps", 0) if summary.exists() else 0
+    newest = max(list_steps(run / "checkpoints"))
+    if newest <= ended or not (run / METRICS_FILE).exists():
+        return
+    task = experiment.task
+    threshold = (
+        "; its threshold for no answer is found at the end"
+        if isinstance(task, QuestionAnswering) and task.unanswerable
+        else ""
+    )
+    tell(f"{run}: unfinished, step {newest} of {experiment.train.steps}{threshold}")
 
 
 def _refuse_other_sizes(folder: epath.Path, model: ModelConfig, record: "Record") -> None:

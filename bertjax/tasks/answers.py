@@ -4,6 +4,7 @@ As google-research/bert run_squad.py (`write_predictions`), except that the best
 among all that are allowed, not among pairs of the best starts and ends.
 """
 
+import functools
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -117,14 +118,21 @@ def best_threshold(
     return threshold, best
 
 
-def without_particle(text: str, particles: Sequence[str]) -> str:
+def without_particle(text: str, particles: tuple[str, ...]) -> str:
     """An answer's last piece without the longest particle that it ends in and is more than.
 
     Korean writes particles onto the word, and a vocabulary holds many words with theirs: of
-    KorQuAD's answers a quarter ends inside a piece of an 8,000-piece WordPiece vocabulary.
+    KorQuAD's answers a quarter ends inside a piece of an 8,000-piece WordPiece vocabulary. The text
+    may be in NFC or NFD, whatever the particles are in.
     """
-    endings = [p for p in particles if text.endswith(p) and len(text) > len(p) > 0]
+    forms = _both_forms(particles)
+    endings = [p for p in forms if text.endswith(p) and len(text) > len(p) > 0]
     return text[: len(text) - max(map(len, endings), default=0)]
+
+
+@functools.cache
+def _both_forms(particles: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(unicodedata.normalize(form, p) for p in particles for form in ("NFC", "NFD"))
 
 
 def _spans(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,10 @@ from bertjax.tasks.classification_scores import classification_details, classifi
 from bertjax.tasks.table_files import read_table
 from bertjax.tasks.task import Logits, Sums, Task, TextInputs
 from bertjax.tasks.text_records import TextRecord, example_of, read_records
+from bertjax.text.normalization import composed
 
 HEADS = ("pooler", "classification_head")
+_WEIGHTS = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def classification_task(settings: Classification, inputs: TextInputs, train: Path | None) -> Task:
@@ -36,6 +37,7 @@ def classification_task(settings: Classification, inputs: TextInputs, train: Pat
         UserError: a file that cannot be read, fewer than two labels, weights that are not theirs,
             or F1 of more than two.
     """
+    settings = dataclasses.replace(settings, labels=tuple(map(composed, settings.labels)))
     counts = _count_labels(train, settings) if train else {}
     labels = settings.labels or tuple(sorted(counts))
     _check_labels(labels, settings, train)
@@ -121,7 +123,7 @@ def _count_labels(train: Path, settings: Classification) -> Counter[str]:
     """The rows of each label in the training file."""
     counts: Counter[str] = Counter()
     for row in read_table(train, {"label": settings.label}, settings.labels):
-        label = row.values["label"]
+        label = composed(row.values["label"])
         try:
             _label_number(label, settings.labels or (label,))
         except ValueError as error:
@@ -134,7 +136,7 @@ def _label_number(label: str, labels: tuple[str, ...]) -> int:
     """Where a label stands among all of them; ValueError with what is wrong if it does not."""
     if not label:
         raise ValueError("no label; give it one or remove the row")
-    if label in labels:
+    if (label := composed(label)) in labels:
         return labels.index(label)
     known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     raise ValueError(
@@ -148,11 +150,11 @@ def _check_labels(labels: tuple[str, ...], settings: Classification, train: Path
         where = "task.labels" if settings.labels else f"{train}: column {settings.label!r}"
         found = ", ".join(labels) or "none"
         raise UserError(f"{where}: expected two different labels or more, found {found}")
-    weights = settings.label_weights
-    if weights and (len(weights) != len(labels) or not all(0 < x < math.inf for x in weights)):
+    weights, (least, most) = settings.label_weights, _WEIGHTS
+    if weights and (len(weights) != len(labels) or not all(least <= x <= most for x in weights)):
         raise UserError(
-            f"task.label_weights={list(weights)}: expected a number above 0 for each of the "
-            f"labels {', '.join(labels)}"
+            f"task.label_weights={list(weights)}: expected a number from {least:.1e} to "
+            f"{most:.1e}, which float32 holds, for each of the labels {', '.join(labels)}"
         )
     if settings.metric == "f1" and len(labels) != 2:
         raise UserError(

@@ -17,6 +17,8 @@ from bertjax.data.examples import (
 )
 from bertjax.data.packing import pack
 from bertjax.data.random_bits import fold_in, permutation
+from bertjax.errors import UserError
+from bertjax.setting_checks import MOST_STEPS
 from bertjax.train.mesh import mesh_shape
 
 _MOST_SHAPES = 3  # different numbers of rows, about: each is compiled once
@@ -73,5 +75,12 @@ class ExampleBatches:
 
 
 def steps_of(epochs: float, examples: int, batch_size: int) -> int:
-    """The steps in which every example comes `epochs` times, rounded up."""
-    return math.ceil(epochs * examples / batch_size)
+    """The steps in which every example comes `epochs` times, rounded up.
+
+    Raises:
+        UserError: more than a run can have.
+    """
+    steps = epochs * examples / batch_size
+    if steps > MOST_STEPS:
+        raise UserError(f"train.epochs={epochs:g}: a run has at most {MOST_STEPS:,} steps")
+    return math.ceil(steps)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from bertjax.config import Classification, Config, validate
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located, sha256_of
+from bertjax.json_text import dump_json
 from bertjax.tasks.example_batches import ExampleBatches
 from bertjax.tasks.finetune_config import check_warmup, with_model, with_planned_steps, with_task
 from bertjax.tasks.labelled_task import labelled_task
@@ -22,7 +22,7 @@ from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.report_table import report_markdown
 from bertjax.tasks.task import Notes, Task, file_entry, tell_notes
 from bertjax.tasks.task_objective import task_objective
-from bertjax.tasks.training_file import check_labels_of_dev, check_targets
+from bertjax.tasks.training_file import check_labels_of_dev, check_scorable, check_targets
 from bertjax.train.checkpoint import load_params
 from bertjax.train.digest import named_leaves
 from bertjax.train.initial import InitialWeights
@@ -95,6 +95,7 @@ def finetune(
     training, held_out = _read(task, train), _read(task, dev)
     examples = [window for record in training.records for window in task.examples(record)]
     check_targets(train, examples, task.labels)
+    check_scorable(dev, held_out.records, task.settings)
     if isinstance(task.settings, Classification):
         check_labels_of_dev(train, dev, training.records, held_out.records, task.labels)
     config = with_task(with_planned_steps(config, len(examples)), task)
@@ -114,7 +115,7 @@ def finetune(
 
 def write_report(run: epath.Path, report: dict[str, Any]) -> None:
     """Writes a run's `report.json`, and `report.md` to be passed on: it quotes none of the data."""
-    text = json.dumps(report, indent=2, ensure_ascii=False)
+    text = dump_json(report, indent=2, ensure_ascii=False)
     write_file(run / "report.json", f"{text}\n".encode())
     write_file(run / "report.md", report_markdown(report).encode())
 
@@ -122,8 +123,6 @@ def write_report(run: epath.Path, report: dict[str, Any]) -> None:
 def _read(task: Task, file: Path) -> Labelled:
     notes = Notes()
     records = list(task.read(file, True, notes))
-    if not records:
-        raise UserError(f"{file}: nothing in it")
     tell_notes(file, notes)
     return Labelled(str(file), records, notes)
 

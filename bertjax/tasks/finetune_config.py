@@ -16,23 +16,30 @@ _MODEL_SETTINGS = ("dropout", "attention_dropout", "attention", "epilogues", "re
 def with_model(config: Config, model: ModelConfig) -> Config:
     """A fine-tuning config with the checkpoint's encoder, but its own `_MODEL_SETTINGS`.
 
+    The `config.json` of a fine-tuning run is one too: what this filled in there is accepted.
+
     Raises:
-        UserError: it has no task, or settings that fine-tuning does not take.
+        UserError: it has no task, settings that fine-tuning does not take, or another encoder's.
     """
     if config.task is None:
         raise UserError("a config for pretraining: take one of configs/finetune, or add a task")
-    length = config.data.length
+    data = DataConfig(config.data.length, pairs="none")
     if (
         config.masking != MaskingConfig()
-        or config.data != DataConfig(length)
+        or config.data not in (DataConfig(config.data.length), data)
         or config.train.phases
     ):
         raise UserError("fine-tuning takes no masking, no train.phases, and of data the length")
     asked, default = dataclasses.asdict(config.model), dataclasses.asdict(ModelConfig())
+    known = dataclasses.asdict(model)
     own = {name: asked.pop(name) for name in _MODEL_SETTINGS}
-    if wrong := [name for name in asked if asked[name] != default[name]]:
-        raise UserError(f"model.{wrong[0]}: the checkpoint says what it is; leave it out")
-    data = DataConfig(length, pairs="none")
+    if config.data == data:
+        del asked["labels"]  # of a run's config; they follow from its task
+    for name, value in asked.items():
+        if value not in (default[name], known[name]):
+            raise UserError(
+                f"model.{name}={value}: the checkpoint says what it is, {known[name]}; leave it out"
+            )
     return dataclasses.replace(config, model=dataclasses.replace(model, **own), data=data)
 
 
@@ -47,7 +54,10 @@ def with_planned_steps(config: Config, examples: int) -> Config:
     """
     train = config.train
     if (train.steps is None) == (train.epochs is None):
-        raise UserError("give train.epochs or train.steps, and not both")
+        raise UserError(
+            "give train.epochs or train.steps, and not both; --train.steps=none takes the steps of "
+            "a run's config.json back"
+        )
     check_numbers(config)
     epoch = steps_of(1, examples, train.batch_size)
     steps = train.steps or steps_of(train.epochs or 0, examples, train.batch_size)

@@ -1,7 +1,6 @@
 """Predictions for a file, and how good they are where it has labels."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from bertjax.config import Config, MeshConfig
-from bertjax.errors import UserError
 from bertjax.files import check_output, write_output
+from bertjax.json_text import dump_json
 from bertjax.progress import Progress
 from bertjax.tasks.labelled_task import labelled_task
 from bertjax.tasks.predictions import Predicted, Predictor, figures, predict_all
 from bertjax.tasks.task import Notes, file_entry, tell_notes
+from bertjax.tasks.training_file import check_scorable
 from bertjax.train.mesh import make_mesh, replicated
 
 if TYPE_CHECKING:
@@ -48,10 +48,9 @@ class FileModel:
             UserError: it cannot be used.
         """
         task, notes = self._task, Notes()
-        records = task.read(file, True, notes)
+        records = list(task.read(file, True, notes))
+        check_scorable(file, records, task.settings)
         found = predict_all(self._predictor(labelled=True), self._params, records)
-        if not found.records:
-            raise UserError(f"{file}: nothing in it")
         tell_notes(file, notes)
         return {
             "task": task.settings.kind,
@@ -108,7 +107,7 @@ def _write_lines(path: Path, blocks: Iterator[Predicted], total: int | None) -> 
     with path.open("w", encoding="utf-8") as file, progress as bar:
         for block in blocks:
             for prediction in block.predictions:
-                file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+                file.write(dump_json(prediction, ensure_ascii=False) + "\n")
             done += len(block.predictions)
             bar.update(done)
     return done

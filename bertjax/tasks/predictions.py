@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,9 @@ from bertjax.tasks.task_objective import task_logits
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch, replicated
 from bertjax.train.objective import compute_dtype
 
-_RECORDS = 1024  # tokenized and packed at once
+# A block, which is tokenized, packed and held at once, ends with the record that reaches either.
+_RECORDS = 1024
+_TOKENS = 1 << 18  # of all their windows
 
 Prediction = dict[str, Any]
 
@@ -57,9 +59,7 @@ class Predictor:
 
     def __call__(self, params: Any, records: Iterable[Any]) -> Iterator[Predicted]:
         """Blocks of predictions, in the order of the records."""
-        records = iter(records)
-        while block := list(islice(records, _RECORDS)):
-            windows = [self._task.examples(record) for record in block]
+        for block, windows in self._blocks(records):
             examples = [example for own in windows for example in own]
             outputs, sums, counts = self._run(params, examples)
             bounds = pairwise(accumulate(map(len, windows), initial=0))
@@ -68,6 +68,19 @@ class Predictor:
                 for record, (first, end) in zip(block, bounds, strict=True)
             ]
             yield Predicted(block, predictions, sums, counts)
+
+    def _blocks(self, records: Iterable[Any]) -> Iterator[tuple[list[Any], list[list[Example]]]]:
+        """The records with the windows of each, as many at a time as are held at once."""
+        block, windows, tokens = [], [], 0
+        for record in records:
+            block.append(record)
+            windows.append(self._task.examples(record))
+            tokens += sum(len(window.token_ids) for window in windows[-1])
+            if len(block) == _RECORDS or tokens >= _TOKENS:
+                yield block, windows
+                block, windows, tokens = [], [], 0
+        if block:
+            yield block, windows
 
     def _run(
         self, params: Any, examples: Sequence[Example]

@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,10 @@ from bertjax.tasks.answers import answer, with_threshold
 from bertjax.tasks.context_windows import Windows, token_range, windows_of
 from bertjax.tasks.encoder_rows import joined
 from bertjax.tasks.squad_files import Question, read_questions
-from bertjax.tasks.task import Logits, Sums, Task, TextInputs
+from bertjax.tasks.task import Logits, Notes, Sums, Task, TextInputs
+
+if TYPE_CHECKING:
+    from bertjax.text.tokenizer import Tokenizer
 
 _NEVER = -1e30  # the logit of a position that is none of the example's
 
@@ -49,9 +53,7 @@ def question_answering_task(settings: QuestionAnswering, inputs: TextInputs) -> 
         settings=settings,
         heads=("span_head",),
         labels=(),
-        read=lambda path, labelled, notes: read_questions(
-            path, labelled, settings.unanswerable, notes
-        ),
+        read=functools.partial(_read, settings=settings, tokenizer=inputs.tokenizer),
         examples=lambda question: _examples(question, cut(question), inputs),
         logits=_logits,
         loss=span_loss,
@@ -111,6 +113,22 @@ def _logits(
     """Neither google-research/bert nor Hugging Face has dropout before this head."""
     del dropout
     return {"span_logits": bert.span_logits(params, config, hidden)}
+
+
+def _read(
+    path: Path,
+    labelled: bool,
+    notes: Notes,
+    *,
+    settings: QuestionAnswering,
+    tokenizer: "Tokenizer",
+) -> Iterator[Question]:
+    """`read_questions`; notes also those that are cut."""
+    most = settings.max_question_tokens
+    for question in read_questions(path, labelled, settings.unanswerable, notes):
+        if len(tokenizer.encode(question.text, plain_text=True)) > most:
+            notes.add(f"questions cut to {most} tokens", f"question {question.row} ({question.id})")
+        yield question
 
 
 def _examples(question: Question, windows: Windows, inputs: TextInputs) -> list[Example]:

@@ -59,7 +59,7 @@ def finetune_seeds(
 
 
 def _at_least(metric: float | None) -> float:
-    return -math.inf if metric is None else metric
+    return metric if metric is not None and math.isfinite(metric) else -math.inf
 
 
 def _spread(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:

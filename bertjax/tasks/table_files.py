@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from bertjax.errors import UserError
 from bertjax.json_text import parse_json, whole_characters
+from bertjax.text.normalization import composed
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, read_lines
 
 _MAX_LINE_BYTES = 16 << 20
@@ -114,8 +115,7 @@ def _below_header(
     names = [name.strip() for name in header]
     if not names:
         raise UserError(f"{path}: empty; its first line names the columns")
-    _check_columns(path, columns, names)
-    places = {field: names.index(name) for field, name in columns.items()}
+    places = _places(path, columns, names)
     for number, fields in rows:
         if not fields and len(names) > 1:
             continue
@@ -144,10 +144,12 @@ def _json_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[
             raise UserError(f"{where}: cannot be read ({error}); mend or remove it") from error
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected a JSON object with the columns as its fields")
-        _check_columns(where, columns, list(row))
-        values = {field: _json_text(where, name, row[name]) for field, name in columns.items()}
+        found, places = list(row.values()), _places(where, columns, list(row))
+        values = {
+            field: _json_text(where, name, found[places[field]]) for field, name in columns.items()
+        }
         if "label" in columns:
-            values["label"] = _label_text(row[columns["label"]], values["label"], labels)
+            values["label"] = _label_text(found[places["label"]], values["label"], labels)
         yield Row(number, values)
 
 
@@ -170,14 +172,15 @@ def _tfds_rows(path: Path, columns: Columns, labels: Sequence[str]) -> Iterator[
     from bertjax.text import tfds_source
 
     features, source = tfds_source.split(str(path))
-    _check_columns(path, columns, list(features))
+    names = list(features)
+    wanted = {field: names[place] for field, place in _places(path, columns, names).items()}
     for number, example in enumerate(tfds_source.in_order(source), start=1):
         where = f"{path}: row {number}"
         yield Row(
             number,
             {
                 field: _tfds_text(where, name, features[name], example[name], labels)
-                for field, name in columns.items()
+                for field, name in wanted.items()
             },
         )
 
@@ -196,15 +199,22 @@ def _tfds_text(where: str, name: str, feature: Any, value: Any, labels: Sequence
     return str(value).strip()
 
 
-def _check_columns(where: Path | str, columns: Columns, names: Sequence[str]) -> None:
-    """Refuses a header or an object that lacks one of the columns, or has it twice."""
+def _places(where: Path | str, columns: Columns, names: Sequence[str]) -> dict[str, int]:
+    """Where each column stands among the names of a header or an object.
+
+    Raises:
+        UserError: it lacks one of them, or has it twice.
+    """
+    forms, places = [composed(name) for name in names], {}
     for field, name in columns.items():
-        if (count := names.count(name)) != 1:
+        if (count := forms.count(composed(name))) != 1:
             told = "no column" if count == 0 else f"{count} columns"
             raise UserError(
                 f"{where}: {told} {name!r}, which task.{field} names; "
                 f"there are {_listed(names) or 'none'}"
             )
+        places[field] = forms.index(composed(name))
+    return places
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from bertjax.errors import UserError
 from bertjax.task_settings import Tagging
 from bertjax.tasks.entities import OUTSIDE, well_formed
 from bertjax.tasks.task import Notes
+from bertjax.text.normalization import composed
 from bertjax.text.text_files import read_lines
 
 REPAIRED = "labels that begin an entity with I-, read as B-"
@@ -58,7 +59,7 @@ def read_sentences(
         labelled: whether labels are read; otherwise all columns but the first are ignored.
         notes: counts labels that had to be repaired and, where labels are not read, rows of
             several columns in a sentence that has no labels in the column of labels.
-        known: the labels that there may be; empty: any.
+        known: the labels that there may be, in NFC, as those that are read; empty: any.
 
     Raises:
         UserError: no sentence, a row with too few columns, without labels one with more or fewer
@@ -181,7 +182,7 @@ def _label(path: Path, row: _Row, settings: Tagging, known: tuple[str, ...]) -> 
             f"{where}: too few columns ({len(columns)}); a row is a token and its label "
             f"(task.column={column})"
         )
-    label = columns[column].strip()
+    label = composed(columns[column].strip())
     if not _LABEL.fullmatch(label):
         raise UserError(
             f"{where}: the label {label!r} is neither O nor B-TYPE nor I-TYPE; "

@@ -58,12 +58,13 @@ def first_tokens(owners: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return pieces[pieces >= 0], tokens[pieces >= 0]
 
 
-def spread(labels: Sequence[str], owners: Sequence[int]) -> list[str]:
+def spread(labels: Sequence[str], owners: Sequence[int], tokens: Sequence[str]) -> list[str]:
     """A label for every token from one for every piece.
 
     Of a piece with several tokens the first has the piece's label, the others are inside of the
-    same entity. A token without a piece, such as a space, is inside of an entity that goes on
-    after it. The result is well-formed BIO.
+    same entity. A token without a piece is inside of an entity that goes on after it, and, if it is
+    no white space, such as a variation selector, inside of one that ends right before it. The
+    result is well-formed BIO.
     """
     spread_labels = [OUTSIDE] * len(owners)
     owned = [token for token, owner in enumerate(owners) if owner >= 0]
@@ -76,6 +77,10 @@ def spread(labels: Sequence[str], owners: Sequence[int]) -> list[str]:
     repaired = well_formed([spread_labels[token] for token in owned])
     for token, label in zip(owned, repaired, strict=True):
         spread_labels[token] = label
+    for token in range(1, len(owners)):
+        label = spread_labels[token - 1]
+        if owners[token] < 0 and label != OUTSIDE and not tokens[token].isspace():
+            spread_labels[token] = f"I-{label[2:]}"
     for token in reversed(range(len(owners) - 1)):
         if owners[token] < 0 and spread_labels[token + 1].startswith("I-"):
             spread_labels[token] = spread_labels[token + 1]

@@ -21,6 +21,7 @@ from bertjax.tasks.tag_files import check_labels, labels_of, read_sentences
 from bertjax.tasks.tag_pieces import character_pieces, first_tokens, spread, word_pieces
 from bertjax.tasks.tag_windows import TaggedSentence, Window, windows, with_context
 from bertjax.tasks.task import Logits, Notes, Sums, Task, TextInputs, spread_out
+from bertjax.text.normalization import composed
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
@@ -42,7 +43,9 @@ def tagging_task(settings: Tagging, inputs: TextInputs, train: Path | None) -> T
     """
     if settings.context < 0:
         raise UserError(f"task.context={settings.context}: must not be negative")
-    labels = labels_of(train, settings) if train and not settings.labels else settings.labels
+    labels = tuple(map(composed, settings.labels))
+    if train and not labels:
+        labels = labels_of(train, settings)
     check_labels(labels)
     split = character_pieces if settings.layout == "klue" else word_pieces
 
@@ -149,7 +152,7 @@ def _predict(
     owners = record.pieces.owners
     return {
         "tokens": list(record.sentence.tokens),
-        "labels": spread(best, owners),
+        "labels": spread(best, owners, record.sentence.tokens),
         "probabilities": [chances[owner] if owner >= 0 else None for owner in owners],
     }
 

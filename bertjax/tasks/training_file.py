@@ -1,14 +1,17 @@
-"""Whether a training file has something to teach, and what the dev file asks for."""
+"""Whether a training file has something to teach, and a labelled one something to score."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bertjax.config import Regression, Tagging, TaskConfig
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.tasks.entities import OUTSIDE
 from bertjax.tasks.text_records import TextRecord
+from bertjax.train.run import tell
 
 
 def check_targets(file: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:
@@ -58,3 +61,24 @@ def check_labels_of_dev(
                 f"{dev}: row {record.row}: no row of {train} has the label {label!r}; "
                 "mix the rows before you divide them into two files"
             )
+
+
+def check_scorable(file: Path, records: Sequence[Any], settings: TaskConfig) -> None:
+    """Refuses scores to which nothing correlates; tells where there is no entity to find.
+
+    Args:
+        file: its name, for the message.
+        records: all of it, with labels; at least one.
+        settings: of the task.
+
+    Raises:
+        UserError: every row has the same score, as where GLUE's test sets hide it.
+    """
+    if isinstance(settings, Regression) and len({record.target for record in records}) == 1:
+        raise UserError(
+            f"{file}: every row has the score {records[0].target:g}; there is nothing to correlate"
+        )
+    if isinstance(settings, Tagging):
+        labels = {label for record in records for label in record.sentence.labels}
+        if labels == {OUTSIDE}:
+            tell(f"{file}: every label is {OUTSIDE}; without an entity f1 says nothing")

@@ -5,7 +5,14 @@ syllable into two or three jamo. Here the text is composed again after the accen
 "한국 Café" becomes "한국 cafe".
 """
 
+import unicodedata
+
 from tokenizers import Regex, normalizers
+
+
+def composed(text: str) -> str:
+    """The text in NFC: names that look the same are the same, however a file writes them."""
+    return unicodedata.normalize("NFC", text)
 
 
 def safe_normalizer(cased: bool, separate_chinese: bool = True) -> normalizers.Normalizer:

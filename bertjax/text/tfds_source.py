@@ -6,6 +6,7 @@ user is told the command that makes one.
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.files import located
 
 _RECORDS_PER_READ = 256
 
@@ -40,11 +42,14 @@ def in_order(source: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
 
 def parse_spec(spec: str) -> TfdsSpec:
-    """Takes a `tfds:` corpus name apart; raises UserError if no set is named."""
+    """Takes a `tfds:` name apart; raises UserError if no set is named.
+
+    A `pathlib.Path` of one has only one of the slashes of `gs://` left: the other is put back.
+    """
     folder, slash, last = spec.removeprefix("tfds:").rpartition("/")
     last, has_field, field = last.partition("#")
     last, has_split, split = last.partition("@")
-    name = folder + slash + last
+    name = re.sub(r"^(\w+):/(?!/)", r"\1://", folder + slash + last)
     if not name or (has_field and not field) or (has_split and not split):
         raise UserError(f"{spec}: write tfds:NAME[/CONFIG][:VERSION][@SPLIT][#FIELD]")
     return TfdsSpec(name, split or "train", field or "text")
@@ -106,7 +111,8 @@ def _builder(wanted: TfdsSpec) -> Any:
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # a missing set is our one line to report
     if wanted.is_folder:
-        folder = Path(wanted.name).expanduser() if "://" not in wanted.name else wanted.name
+        remote = "://" in wanted.name
+        folder = located(wanted.name if remote else Path(wanted.name).expanduser(), "prepared set")
         try:
             return tfds.builder_from_directory(folder)
         except (OSError, ValueError) as error:

@@ -116,7 +116,13 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
     """Takes the steps after `start`, evaluates and saves on the way; returns the last step."""
     config, report, kept = training.config, training.report, training.kept
     checkpoints = training.checkpoints
-    last = start if _out_of_patience(config, start, kept) else total_steps(config)
+    last = total_steps(config)
+    if start < last and _out_of_patience(config, kept):
+        report.say(
+            f"step {start}: no better for {kept['improved']['evaluations_since']} evaluations: "
+            "nothing is trained; a larger train.patience goes on"
+        )
+        last = start
     steps = _steps(training.program, config, state, start, last, batches)
     for done in _profiled(training, steps, start, last):
         step, state = done.step, done.state
@@ -245,7 +251,7 @@ def _evaluate_if_due(training: _Training, step: int, state: State, last: int) ->
         with report.pause():
             figures = _evaluate(training.objective, training.program, step, state, kept)
         report.evaluation(step, figures)
-    if not _out_of_patience(config, step, kept):
+    if not _out_of_patience(config, kept):
         return last
     report.say(f"step {step}: no better for {config.train.patience} evaluations, done")
     return step
@@ -254,23 +260,26 @@ def _evaluate_if_due(training: _Training, step: int, state: State, last: int) ->
 def _evaluate(
     objective: "Objective", program: Program, step: int, state: State, kept: dict[str, Any]
 ) -> dict[str, Any]:
-    """The figures of a step, which are kept, and so is whether they are better than all before."""
+    """The figures of a step, which are kept, and so is which were the best, and how long ago."""
     with jax.set_mesh(program.mesh):
         figures = objective.evaluate(state["params"])
     criterion, improved = objective.criterion(figures), kept["improved"]
     kept |= {"validation": figures, "criterion": criterion}
     known = criterion is not None and math.isfinite(criterion)
     if known and (improved is None or criterion < improved["criterion"]):
-        kept["improved"] = {"step": step, "criterion": criterion}
+        kept["improved"] = {"step": step, "criterion": criterion, "evaluations_since": 0}
+    elif improved is not None:
+        since = improved.get("evaluations_since", 0)  # older checkpoints lack it
+        kept["improved"] = improved | {"evaluations_since": since + 1}
     return figures
 
 
-def _out_of_patience(config: Config, step: int, kept: dict[str, Any]) -> bool:
+def _out_of_patience(config: Config, kept: dict[str, Any]) -> bool:
     """Whether `train.patience` evaluations in a row were no better than one before them."""
-    patience, every = config.train.patience, config.train.evaluate_every
-    if patience is None or kept["improved"] is None:
+    patience, improved = config.train.patience, kept["improved"]
+    if patience is None or improved is None:
         return False
-    return step // every - kept["improved"]["step"] // every >= patience
+    return improved.get("evaluations_since", 0) >= patience
 
 
 def _new_state(

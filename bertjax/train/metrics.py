@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import shutil
 import tempfile
 import time
@@ -13,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from bertjax.errors import UserError, is_transient
-from bertjax.json_text import parse_json
+from bertjax.json_text import dump_json, parse_json
 from bertjax.train import events
 from bertjax.train.events import EVENTS_FILE
 from bertjax.train.run_folder import write_file
@@ -42,8 +41,7 @@ class MetricsLog:
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Adds a line of figures; those that are not finite become null, as JSON has no NaN."""
-        line = {"step": step} | {name: _finite(value) for name, value in figures.items()}
-        self._lines.write(json.dumps(line) + "\n")
+        self._lines.write(dump_json({"step": step, **figures}) + "\n")
         self._lines.flush()
         scalars = {
             name.replace("validation_", "validation/"): value
@@ -125,10 +123,6 @@ class Meter:
         """Forgets everything since the last reading."""
         self._start = time.perf_counter()
         self._tokens = self._positions = self._flops = self._waited = 0.0
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read(path: Path | epath.Path) -> bytes:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -24,15 +23,18 @@ from bertjax.config import (
 )
 from bertjax.errors import UserError, is_transient
 from bertjax.files import LOCK, held, write_whole
+from bertjax.json_text import dump_json
 from bertjax.train.together import all_agree
 
 CONFIG_FILE = "config.json"
+SUMMARY_FILE = "summary.json"
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = {
     "model.attention",
     "model.epilogues",
     "train.steps",
     "train.epochs",
+    "train.patience",
     "train.log_every",
     "train.evaluate_every",
     "train.checkpoint_every",
@@ -50,8 +52,8 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     Returns:
         The config to train with: its phases are spelled out as they are run, and those of a run
         that is continued stay what they are: another `train.steps` changes the last one alone.
-        And one line per setting that differs from the run's and may: steps, cadences, mesh, and by
-        which kernels it is computed.
+        And one line per setting that differs from the run's and may: steps, patience, cadences,
+        mesh, and by which kernels it is computed.
 
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.
@@ -113,7 +115,7 @@ def write_config(run: epath.Path, config: Config) -> None:
 def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
     """Writes the `summary.json` of a run that has ended, in the first process alone."""
     if jax.process_index() == 0:
-        write_file(run / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
+        write_file(run / SUMMARY_FILE, f"{dump_json(summary, indent=2)}\n".encode())
 
 
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 
 import numpy as np
 import pytest
@@ -124,12 +125,21 @@ def test_a_mark_written_apart_stays_with_its_letter():
     assert cut("나e\u0301\u0323", 1, 2) == "e\u0301\u0323"
 
 
-@pytest.mark.parametrize(
+PIECES = pytest.mark.parametrize(
     ("piece", "kept"),
     [("서울은", "서울"), ("서울에서", "서울"), ("서울", "서울"), ("은", "은"), ("은은", "은")],
 )
+
+
+@PIECES
 def test_the_longest_particle_of_the_last_piece_is_left_out_but_never_all_of_it(piece, kept):
     assert without_particle(piece, ("은", "서", "에서", "")) == kept
+
+
+@PIECES
+def test_particles_are_known_in_a_text_of_jamo(piece, kept):
+    text, expected = (unicodedata.normalize("NFD", each) for each in (piece, kept))
+    assert without_particle(text, ("은", "서", "에서", "")) == expected
 
 
 SCORES = st.sampled_from([-2.0, -1.0, 0.5, 3.0]) | st.none()

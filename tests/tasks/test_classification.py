@@ -1,6 +1,7 @@
 """Classification: labels and weights, and the same numbers as Hugging Face in PyTorch."""
 
 import dataclasses
+import unicodedata
 
 import jax
 import jax.numpy as jnp
@@ -176,8 +177,10 @@ def test_a_prediction_is_the_likeliest_label_with_the_probability_of_each(tmp_pa
         (["no", "no"], {}, "column 'label': expected two different labels or more, found no$"),
         (["no", "no"], {"labels": ("no", "no")}, "task.labels: expected two different labels"),
         (["no", "yes"], {"labels": LABELS, "metric": "f1"}, r"task.metric=f1 is for two labels"),
-        (["no", "yes"], {"label_weights": (1.0,)}, "a number above 0 for each of the labels no, "),
-        (["no", "yes"], {"label_weights": (1.0, -2.0)}, "a number above 0 for each of the labels"),
+        (["no", "yes"], {"label_weights": (1.0,)}, "for each of the labels no, yes"),
+        (["no", "yes"], {"label_weights": (1.0, -2.0)}, "a number from 1.2e-38 to 3.4e.38, which"),
+        (["no", "yes"], {"label_weights": (1.0, 1e39)}, r"label_weights=\[1.0, 1e\+39\]: expected"),
+        (["no", "yes"], {"label_weights": (1.0, 1e-50)}, r"label_weights=\[1.0, 1e-50\]: expected"),
         (
             ["no", "yes"],
             {"label": "class"},
@@ -195,3 +198,11 @@ def test_a_label_that_the_training_file_lacks_is_refused_in_another(tmp_path):
     dev = table(tmp_path, ["no", "never"], "dev.tsv")
     with pytest.raises(UserError, match=r"dev.tsv: row 3: unknown label 'never'; the labels are n"):
         list(task.read(dev, True, Notes()))
+
+
+def test_a_label_is_the_same_in_either_normal_form(tmp_path):
+    composed, taken_apart = ("긍정", unicodedata.normalize("NFD", "긍정"))
+    file = table(tmp_path, [composed, taken_apart, "부정"])
+    for task in (make_task(file), make_task(labels=(taken_apart, "부정"))):
+        assert task.labels == (composed, "부정")
+        assert [record.target for record in examples_of(task, file)[0]] == [0, 0, 1]

@@ -3,6 +3,7 @@ import pytest
 
 from bertjax.config import Config, DataConfig, TrainConfig
 from bertjax.data.examples import Example
+from bertjax.errors import UserError
 from bertjax.tasks.example_batches import ExampleBatches, steps_of
 
 LENGTHS = [5 + 7 * number % 40 for number in range(22)]
@@ -56,3 +57,9 @@ def test_few_shapes_are_compiled():
 @pytest.mark.parametrize(("epochs", "expected"), [(1, 3), (2, 6), (0.5, 2), (3, 9)])
 def test_an_epoch_has_the_steps_that_show_every_example(epochs, expected):
     assert steps_of(epochs, examples=22, batch_size=8) == expected
+
+
+@pytest.mark.parametrize("epochs", [1e15, 1e308])
+def test_more_steps_than_a_run_has_are_refused(epochs):
+    with pytest.raises(UserError, match=r"train.epochs=1e\+\d+: .* at most 2,147,483,647"):
+        steps_of(epochs, examples=22, batch_size=8)

@@ -7,6 +7,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 import bertjax
 from bertjax.config import (
@@ -20,7 +21,7 @@ from bertjax.config import (
 )
 from bertjax.errors import UserError
 from bertjax.files import held
-from bertjax.tasks.finetune import _at_best_step, finetune
+from bertjax.tasks.finetune import _at_best_step, finetune, write_report
 from bertjax.tasks.seeds import finetune_seeds
 from bertjax.train.initial import InitialWeights
 from bertjax.train.run_folder import open_run
@@ -89,6 +90,12 @@ def test_the_summary_has_the_figures_of_the_step_that_the_run_opens_at(finished)
     assert (summary["steps"], summary["best_step"]) == (24, report["best_step"])
     found = {name: summary[f"validation_{name}"] for name in report["figures"]}
     assert found == report["figures"]
+
+
+def test_a_figure_that_is_not_finite_is_null_in_the_report(finished, tmp_path):
+    figures = finished[1]["figures"] | {"classification_loss": float("inf")}
+    write_report(epath.Path(tmp_path), finished[1] | {"figures": figures})
+    assert "Infinity" not in (tmp_path / "report.json").read_text()
 
 
 def test_the_best_step_s_figures_take_the_place_of_the_last_s():
@@ -329,9 +336,19 @@ def test_a_dev_file_with_a_label_that_was_not_learnt_is_refused(files, tmp_path)
         finetune(settings, pretrained(), train, files[1], tmp_path / "run")
 
 
+def test_a_dev_file_to_which_nothing_correlates_is_refused(tmp_path):
+    train, dev = tmp_path / "train.tsv", tmp_path / "dev.tsv"
+    train.write_text("sentence\tscore\nbab\t1\nkod\t2\n")
+    dev.write_text("sentence\tscore\nbab\t-1\nkod\t-1\n")
+    settings = dataclasses.replace(config(), task=Regression(text="sentence", second=None))
+    with pytest.raises(UserError, match=r"dev\.tsv: every row has the score -1"):
+        finetune(settings, pretrained(), train, dev, tmp_path / "run")
+
+
 REFUSED = {
     "a config for pretraining": {"task": None},
-    "model.num_layers: the checkpoint says": {"model": ModelConfig(num_layers=3)},
+    "model.num_layers=3: the checkpoint says": {"model": ModelConfig(num_layers=3)},
+    r"model.labels=\('a', 'b'\): the check": {"model": ModelConfig(labels=("a", "b"))},
     "no masking": {"masking": MaskingConfig(rate=0.3)},
     "of data the length": {"data": DataConfig(length=32, packing=False)},
     "does not fit|do not fit": {"data": DataConfig(length=512)},

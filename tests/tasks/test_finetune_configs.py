@@ -1,13 +1,21 @@
 """The configs of configs/finetune: what they say, and that they fit the data sets they name."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bertjax.config import Classification, ModelConfig, Regression, load_config
+from bertjax.config import (
+    Classification,
+    ModelConfig,
+    Regression,
+    apply_override,
+    load_config,
+)
+from bertjax.errors import UserError
 from bertjax.tasks.classification import classification_task
-from bertjax.tasks.finetune_config import with_model
+from bertjax.tasks.finetune_config import with_model, with_planned_steps
 from bertjax.tasks.regression import regression_task
 from bertjax.tasks.task import Notes, TextInputs
 from tests.tasks.small_bert import TOKENIZER
@@ -81,3 +89,26 @@ def test_by_which_kernels_is_said_by_the_config_and_not_by_the_checkpoint(path):
     trained = ModelConfig(num_layers=3, attention="fused", epilogues="plain")
     found = with_model(config, trained).model
     assert (found.num_layers, found.attention, found.epilogues) == (3, path, path)
+
+
+def test_the_config_of_a_run_is_a_fine_tuning_config_for_its_checkpoint():
+    encoder = ModelConfig(num_layers=3, vocab_size=50)
+    written = with_model(load_config("sst2"), encoder)  # and then the labels
+    written = dataclasses.replace(
+        written, model=dataclasses.replace(written.model, labels=("0", "1"))
+    )
+    assert with_model(written, encoder) == with_model(load_config("sst2"), encoder)
+
+
+def test_the_config_of_a_run_from_another_encoder_is_refused_by_name():
+    written = with_model(load_config("sst2"), ModelConfig(num_layers=3))
+    with pytest.raises(UserError, match=r"model.num_layers=3: the checkpoint says what it is, 4;"):
+        with_model(written, ModelConfig(num_layers=4))
+
+
+def test_the_steps_of_a_run_s_config_are_taken_back_by_name():
+    config = load_config("sst2")
+    written = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=12))
+    with pytest.raises(UserError, match=r"not both; --train.steps=none takes the steps of a run's"):
+        with_planned_steps(written, 1)
+    assert apply_override(written, "--train.steps=none").train == config.train

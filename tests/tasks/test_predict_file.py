@@ -1,9 +1,18 @@
 """Predictions for a file of any size."""
 
+import dataclasses
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from bertjax.config import Config, DataConfig, Regression
+from bertjax.errors import UserError
+from bertjax.model import bert
+from bertjax.tasks.classification import HEADS
+from bertjax.tasks.predict_file import FileModel
+from tests.tasks.small_bert import CONFIG, TOKENIZER
 
 MEASURE = """
 import resource, sys
@@ -36,3 +45,14 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
         return float(found.stdout)
 
     assert peak_mib(14_000) - peak_mib(4_000) < 60  # 10,000 predictions are 110 MiB as objects
+
+
+def test_a_file_whose_scores_are_hidden_is_not_evaluated(tmp_path):
+    file = tmp_path / "test.tsv"
+    file.write_text("sentence\tscore\nbab kod\t-1\nbab\t-1\n")
+    model = dataclasses.replace(CONFIG, labels=("score",))
+    params = bert.init_params(model, jax.random.key(0), HEADS)
+    task = Regression(text="sentence", second=None)
+    config = Config(model, DataConfig(length=32), task=task)
+    with pytest.raises(UserError, match="every row has the score -1"):
+        FileModel(params, config, TOKENIZER).report(file)

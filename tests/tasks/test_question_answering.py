@@ -13,9 +13,10 @@ from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.tasks.question_answering import question_answering_task, span_loss
 from bertjax.tasks.squad_files import Answer, Question
-from bertjax.tasks.task import TextInputs
+from bertjax.tasks.task import Notes, TextInputs
 from tests.model.conftest import perturbed
 from tests.tasks.small_bert import CONFIG, TOKENIZER, WORDS, sentences
+from tests.tasks.squad import answered, write_squad
 
 INIT = jax.jit(lambda key: bert.init_params(CONFIG, key, heads=("span_head",)))
 PARAMS = perturbed(INIT(jax.random.key(0)))
@@ -82,6 +83,16 @@ def test_a_question_whose_answer_is_not_in_the_context_has_no_right_position():
 def test_a_question_without_labels_has_no_targets():
     unlabelled = dataclasses.replace(ask(sentences([5])[0]), answers=None)
     assert make_task().examples(unlabelled)[0].targets == {}
+
+
+def test_questions_that_are_cut_are_counted(tmp_path):
+    texts = [" ".join(WORDS[:count]) for count in (8, 9, 10)]  # at most 8 are kept
+    questions = [answered(str(number), text, ("bab", 0)) for number, text in enumerate(texts)]
+    notes = Notes()
+    file = write_squad(tmp_path / "train.json", ("bab kod", questions))
+    assert len(list(make_task().read(file, True, notes))) == 3
+    assert notes.counts == {"questions cut to 8 tokens": 2}
+    assert notes.first == {"questions cut to 8 tokens": "question 2 (1)"}
 
 
 @pytest.mark.parametrize(

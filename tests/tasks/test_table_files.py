@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from bertjax.errors import UserError
 from bertjax.tasks.table_files import read_table
+from tests.train.bucket import use_bucket
 
 COLUMNS = {"text": "sentence", "label": "label"}
 ROWS = [("a fine film", "1"), ('she said "no', "0"), ("영화 참 좋다", "1")]
@@ -98,6 +100,24 @@ def test_a_suffix_may_be_in_capital_letters(tmp_path):
 def test_half_a_surrogate_pair_in_json_is_replaced(tmp_path):
     path = written(tmp_path, "a.jsonl", '{"sentence": "a \\ud83d b", "label": "1"}')
     assert values(path) == [("a \ufffd b", "1")]
+
+
+@pytest.mark.parametrize(("written_as", "asked_as"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
+def test_a_column_is_found_in_whichever_normal_form_it_is_named(
+    tmp_path, name, written_as, asked_as
+):
+    column, asked = (unicodedata.normalize(form, "문장") for form in (written_as, asked_as))
+    text = f"{column}\tlabel\na\t1\n" if name == "a.tsv" else json.dumps({column: "a", "label": 1})
+    path = written(tmp_path, name, text)
+    assert values(path, {"text": asked, "label": "label"}) == [("a", "1")]
+
+
+def test_a_column_in_both_normal_forms_is_there_twice(tmp_path):
+    names = [unicodedata.normalize(form, "문장") for form in ("NFC", "NFD")]
+    path = written(tmp_path, "a.tsv", "\t".join([*names, "label"]) + "\na\tb\t1\n")
+    with pytest.raises(UserError, match="2 columns '문장'"):
+        values(path, {"text": names[0], "label": "label"})
 
 
 def test_rows_are_read_as_they_are_asked_for(tmp_path):
@@ -213,6 +233,18 @@ def test_a_prepared_set_is_a_table_too(prepared):
     rows = read_prepared(f"{prepared}@train", COLUMNS | {"score": "score"})
     assert [row.number for row in rows] == list(range(1, 301))
     assert rows[7].values == {"text": "문장 7", "label": "alike", "score": "3.75"}
+
+
+def test_a_prepared_set_may_lie_in_a_bucket(prepared, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    use_bucket(monkeypatch, tmp_path)
+    asked, local = [], tfds.builder_from_directory(prepared.removeprefix("tfds:"))
+    monkeypatch.setattr(
+        tfds, "builder_from_directory", lambda folder: asked.append(str(folder)) or local
+    )
+    assert len(read_prepared("tfds:gs://bucket/pairs/1.0.0@train[:2]", COLUMNS)) == 2
+    assert asked == ["gs://bucket/pairs/1.0.0"]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,30 @@ def test_pieces_with_a_label_have_the_label_of_their_first_token():
     ],
 )
 def test_labels_spread_over_tokens(labels, owners, expected):
-    assert spread(labels.split(), owners) == expected.split()
+    tokens = [" " if owner < 0 else "x" for owner in owners]
+    assert spread(labels.split(), owners, tokens) == expected.split()
+
+
+@pytest.mark.parametrize("mark", ["\ufe0f", "\u200b", "\u00ad"])
+@pytest.mark.parametrize(
+    ("text", "labels", "expected"),
+    [
+        ("김모*은", "B-a I-a O", "B-a I-a I-a O"),
+        ("김*모은", "B-a I-a O", "B-a I-a I-a O"),
+        ("김모* 은", "B-a I-a O", "B-a I-a I-a O O"),
+        ("김 *모은", "B-a I-a O", "B-a I-a I-a I-a O"),
+        ("김 *모은", "B-a O O", "B-a O O O O"),
+        ("김*모은", "B-a B-b O", "B-a I-a B-b O"),
+        ("*김모은", "B-a I-a O", "O B-a I-a O"),
+        ("은*김모", "O B-a I-a", "O O B-a I-a"),
+    ],
+)
+def test_a_mark_that_takes_no_room_belongs_to_the_entity_right_before_it(
+    mark, text, labels, expected
+):
+    bears = [character in "김모은" for character in text]
+    owners = [sum(bears[:place]) if own else -1 for place, own in enumerate(bears)]
+    assert spread(labels.split(), owners, text.replace("*", mark)) == expected.split()
 
 
 LABELS = st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"])
@@ -111,7 +134,7 @@ def test_words_get_their_labels_back(labels):
     by_piece = ["O"] * len(pieces.ids)
     for label, owner in zip(labels, pieces.owners, strict=True):
         by_piece[owner] = label
-    assert spread(by_piece, pieces.owners) == well_formed(labels)
+    assert spread(by_piece, pieces.owners, ["Lovelace"] * len(labels)) == well_formed(labels)
 
 
 @settings(deadline=None)
@@ -120,7 +143,7 @@ def test_whatever_is_predicted_for_pieces_gives_well_formed_labels(text, data):
     pieces = character_pieces(WORDPIECE, text)
     size = len(pieces.ids)
     predicted = data.draw(st.lists(LABELS, min_size=size, max_size=size))
-    labels = spread(predicted, pieces.owners)
+    labels = spread(predicted, pieces.owners, text)
     assert len(labels) == len(text)
     assert well_formed(labels) == labels
     for character, owner, label in zip(text, pieces.owners, labels, strict=True):

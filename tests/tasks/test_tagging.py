@@ -1,6 +1,7 @@
 """The tagging task from file to predictions; the model's part is in test_tagging_parity.py."""
 
 import typing
+import unicodedata
 
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +77,14 @@ def test_labels_are_those_of_the_training_file_or_of_the_config(task):
     assert make_task(labels=("O", "B-x")).labels == ("O", "B-x")
     with pytest.raises(UserError, match="I-x without B-x"):
         make_task(labels=("O", "I-x"))
+
+
+def test_a_type_is_the_same_in_either_normal_form(tmp_path):
+    composed, taken_apart = ("B-장소", unicodedata.normalize("NFD", "B-장소"))
+    file = write(tmp_path, rows(["bab", "kok"], [composed, taken_apart]))
+    for task in (make_task(file), make_task(labels=("O", taken_apart))):
+        assert task.labels[:2] == ("O", composed)
+        assert read(task, file)[0].sentence.labels == (composed, composed)
 
 
 def test_a_negative_context_is_refused():

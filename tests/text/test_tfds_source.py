@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,13 @@ def test_a_name_is_taken_apart(spec, parsed):
     assert parse_spec(spec) == parsed
 
 
+@pytest.mark.parametrize("spec", ["tfds:gs://bucket/set/1.0.0@test", "tfds:gs://bucket@test"])
+def test_the_slashes_of_a_bucket_survive_a_path(spec):
+    expected = TfdsSpec(spec.removeprefix("tfds:").removesuffix("@test"), "test")
+    assert expected.is_folder
+    assert parse_spec(spec) == parse_spec(str(Path(spec))) == expected
+
+
 @pytest.mark.parametrize("spec", ["tfds:", "tfds:x@", "tfds:x#", "tfds:@train"])
 def test_a_name_without_a_set_is_refused(spec):
     with pytest.raises(UserError, match=r"write tfds:NAME"):
@@ -133,6 +141,7 @@ def test_a_set_of_tfrecords_is_refused_with_the_command_that_converts_it(prepare
         ("tfds:no_such_set_at_all", "Dataset no_such_set_at_all not found"),
         ("tfds:wikipedia/no_such_config", "no_such_config not found"),
         ("tfds:/no/such/folder", "not a prepared set"),
+        ("tfds:ftp://host/set", "ftp://host/set: there is no such kind of storage"),
     ],
 )
 def test_an_unknown_set_is_one_line(spec, message):

@@ -11,6 +11,7 @@ import pytest
 
 from bertjax.config import OptimizerConfig, Phase, TrainConfig
 from bertjax.errors import UserError
+from bertjax.train import checkpoint
 from bertjax.train.checkpoint import Checkpoints, load_params
 from bertjax.train.loop import fit
 from bertjax.train.record import criterion_of
@@ -308,7 +309,37 @@ def test_an_equal_evaluation_tries_the_patience_and_the_last_of_equals_is_kept(t
     assert load_params(tmp_path, best=True)[1] == 6
 
 
-def test_a_run_out_of_patience_does_not_go_on(tmp_path):
+def test_a_run_out_of_patience_does_not_go_on_and_tells_what_would(tmp_path, capsys):
     train(tmp_path, toy_config(20, **PATIENT), scored([5.0, 3.0, 4.0, 3.5]))
-    again = train(tmp_path, toy_config(20, **PATIENT), scored([9.0]))
+    again = train(tmp_path, toy_config(40, **PATIENT), scored([9.0]))
     assert again["steps"] == 8
+    told = (
+        "step 8: no better for 2 evaluations: nothing is trained; a larger train.patience goes on"
+    )
+    assert told in capsys.readouterr().err
+
+
+def test_a_larger_patience_goes_on_with_the_count_of_the_run(tmp_path):
+    train(tmp_path, toy_config(20, **PATIENT), scored([5.0, 3.0, 4.0, 3.5]))
+    longer = toy_config(20, **PATIENT | {"patience": 3})
+    assert train(tmp_path, longer, scored([3.2, 1.0]))["steps"] == 10
+
+
+def test_patience_counts_evaluations_whatever_the_steps_between_them_were(tmp_path):
+    often = toy_config(8, **PATIENT | {"patience": 6})
+    train(tmp_path, often, scored([3.0, 4.0, 4.0, 4.0]))  # three in vain
+    seldom = toy_config(40, **PATIENT | {"patience": 6, "evaluate_every": 1})
+    assert train(tmp_path, seldom, scored([4.0] * 9))["steps"] == 11
+
+
+def test_a_checkpoint_that_did_not_count_evaluations_begins_to(tmp_path, monkeypatch):
+    train(tmp_path, toy_config(4, **PATIENT), scored([3.0, 4.0]))
+    read_record = checkpoint.read_record
+
+    def without_count(folder):
+        record = read_record(folder)
+        record.metadata["improved"].pop("evaluations_since")
+        return record
+
+    monkeypatch.setattr(checkpoint, "read_record", without_count)
+    assert train(tmp_path, toy_config(20, **PATIENT), scored([4.0] * 9))["steps"] == 8

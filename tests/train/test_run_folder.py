@@ -93,13 +93,14 @@ def test_another_phase_is_refused_even_with_other_steps(tmp_path):
     [
         changed("train", steps=20),
         changed("train", log_every=1, evaluate_every=2, checkpoint_every=3, keep_checkpoints=4),
+        changed("train", patience=3),
         changed("train", profile_steps=(1, 2)),
         dataclasses.replace(CONFIG, mesh=MeshConfig(data=2, fsdp=2, tensor=2)),
         changed("model", attention="plain", epilogues="plain"),
     ],
-    ids=["steps", "cadences", "profile", "mesh", "kernels"],
+    ids=["steps", "cadences", "patience", "profile", "mesh", "kernels"],
 )
-def test_steps_cadences_mesh_and_kernels_may_change_and_are_told(tmp_path, config):
+def test_steps_patience_cadences_mesh_and_kernels_may_change_and_are_told(tmp_path, config):
     start(tmp_path, CONFIG)
     assert start(tmp_path, config)
     assert start(tmp_path, config) == []
