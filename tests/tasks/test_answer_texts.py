@@ -113,6 +113,14 @@ def test_an_answer_of_whole_tokens_comes_back_as_it_stands(tokenizers, name, con
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_token_of_a_context_begins_or_ends_in_white_space(tokenizers, name):
+    context = "\u200b\ta  b\u3000\u200b\n"
+    windows = windows_of(tokenizers[name], LENGTH, 7, 4)(Question(1, "a", "?", context, ()))
+    texts = [context[start:end] for start, end in windows.context.spans]
+    assert [text.strip() for text in texts] == texts
+
+
+@pytest.mark.parametrize("name", NAMES)
 @given(context=CONTEXTS, data=st.data())
 def test_any_characters_come_back_with_the_rest_of_their_tokens(tokenizers, name, context, data):
     start = data.draw(st.integers(0, len(context) - 1))
