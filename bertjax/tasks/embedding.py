@@ -1,7 +1,6 @@
 """Sentence embeddings: the encoder's last hidden states, pooled over each sentence."""
 
 import functools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from bertjax.errors import UserError
 from bertjax.model import bert
 from bertjax.model.positions import classifier_positions
 from bertjax.tasks.sentence_rows import (
-    SentenceRows,
     best_batch_tokens,
     most_sentences,
     pack_sentences,
@@ -25,14 +23,13 @@ from bertjax.tasks.sentence_rows import (
 )
 from bertjax.text.backend import BackendTokenizer
 from bertjax.text.huggingface import lower_cased
+from bertjax.train.ahead import started_ahead
 
 if TYPE_CHECKING:
     from bertjax.text.tokenizer import Tokenizer
 
 Pooling = Literal["mean", "cls", "max"]
 Item = TypeVar("Item")
-
-_AHEAD = 2  # batches that the device is given before the result of the first is asked for
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,8 @@ def embed(
     for window in _made_ahead(windows):
         vectors = np.empty((len(window.lengths), config.hidden_size), np.float32)
         batches = pack_sentences(window, tokenizer.pad_id, best_batch_tokens())
-        for batch, result in _started_ahead(run, batches):
+        started = started_ahead((batch, run(batch.token_ids, batch.pair_ids)) for batch in batches)
+        for batch, result in started:
             vectors[batch.sentences] = np.asarray(result)[batch.rows, batch.slots]
             done += len(batch.sentences)
             if told is not None:
@@ -145,18 +143,6 @@ def _made_ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not None:
             coming = thread.submit(next, items, None)
             yield item
-
-
-def _started_ahead(
-    run: Callable[..., jax.Array], batches: Iterable[SentenceRows]
-) -> Iterator[tuple[SentenceRows, jax.Array]]:
-    """Each batch and its result, a few being computed while one is used."""
-    started: deque[tuple[SentenceRows, jax.Array]] = deque()
-    for batch in batches:
-        started.append((batch, run(batch.token_ids, batch.pair_ids)))
-        if len(started) > _AHEAD:
-            yield started.popleft()
-    yield from started
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))

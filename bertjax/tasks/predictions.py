@@ -13,6 +13,7 @@ from bertjax.data.examples import Batch, Example, pack_examples, unpack
 from bertjax.tasks.sentence_rows import best_batch_tokens, row_lengths
 from bertjax.tasks.task import Task
 from bertjax.tasks.task_objective import task_logits
+from bertjax.train.ahead import started_ahead
 from bertjax.train.mesh import batch_sharding, make_mesh, put_batch, replicated
 from bertjax.train.objective import compute_dtype
 
@@ -88,11 +89,11 @@ class Predictor:
         """Each example's logits by name, and the sums and counts over all."""
         packed, rows = self._packed(examples)
         with jax.set_mesh(self._mesh):
-            found = [
+            started = started_ahead(
                 self._step(params, put_batch(part, self._sharding))
                 for part in _slices(packed, rows)
-            ]
-        parts = jax.device_get(found)
+            )
+            parts = [jax.device_get(found) for found in started]
         logits = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
         by_name = {name: unpack(array, packed, len(examples)) for name, array in logits.items()}
         outputs = [{name: by_name[name][n] for name in by_name} for n in range(len(examples))]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.model.dropout import element_numbers
+from bertjax.train.ahead import started_ahead
 
 _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}  # by bytes per element
 
@@ -44,7 +45,8 @@ def digest_arrays(tree: Any) -> Digests:
     """
     named = named_leaves(tree)
     seeds = {name: np.uint32(zlib.crc32(name.encode())) for name in named}
-    results = jax.device_get({name: _digest(named[name], seeds[name]) for name in named})
+    started = started_ahead((name, _digest(named[name], seeds[name])) for name in named)
+    results = {name: jax.device_get(found) for name, found in started}
     return Digests(
         values={name: int(value) for name, (value, _) in results.items()},
         not_finite=tuple(name for name, (_, finite) in results.items() if not finite),

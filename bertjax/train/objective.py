@@ -15,6 +15,7 @@ import numpy as np
 from bertjax.config import Config, MaskingConfig, ModelConfig
 from bertjax.model import bert
 from bertjax.model.positions import classifier_positions
+from bertjax.train.ahead import started_ahead
 from bertjax.train.masking import Masked, MaskingTable, mask_tokens, prediction_count
 
 Batch = dict[str, Any]
@@ -184,7 +185,8 @@ def evaluate_pretraining(
     `examples` is the number of sentence pairs. A head without any label gives None.
     """
     step = _evaluation_step(config, table, jnp.dtype(dtype))
-    found = jax.device_get([step(params, batch, np.int32(n)) for n, batch in enumerate(batches)])
+    started = started_ahead(step(params, batch, np.int32(n)) for n, batch in enumerate(batches))
+    found = [jax.device_get(figures) for figures in started]
     totals = {name: sum(float(figures[name]) for figures in found) for name in _TOTALS}
     means = {
         name: totals[name] / totals[f"{head}_count"] if totals[f"{head}_count"] else None

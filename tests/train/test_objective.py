@@ -142,6 +142,26 @@ def test_a_head_without_labels_is_none(trained):
     assert figures["mlm_loss"] > 0
 
 
+def test_evaluation_has_only_a_few_batches_under_way(trained, monkeypatch):
+    started, under_way = [], []
+    fetch = jax.device_get
+
+    def device_get(figures):
+        under_way.append(len(started) - len(under_way))
+        return fetch(figures)
+
+    def batches():
+        for seed in range(9):
+            started.append(seed)
+            yield make_batch(seed)
+
+    monkeypatch.setattr(jax, "device_get", device_get)
+    arguments = trained[0].evaluate.keywords | {"batches": batches()}
+    objective.evaluate_pretraining(trained[1], **arguments)
+    assert len(under_way) == 9
+    assert max(under_way) == 3
+
+
 def test_no_validation_batches_give_no_figures(trained):
     figures = make_objective([]).evaluate(trained[1])
     assert figures == dict.fromkeys(HEADS) | {"examples": 0}
