@@ -105,15 +105,29 @@ class Validation(Sequence[dict[str, jax.Array]]):
     @functools.cached_property
     def _batches(self) -> loader.ValidationBatches:
         train = self._config.train  # somebody else's checkpoint has no steps, and so no phases
-        smallest = min((phase.batch_size for phase in train.phases), default=train.batch_size)
         length = max((phase.length for phase in train.phases), default=self._config.data.length)
-        shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
-        batch_size = -(-smallest // train.accumulation // shards) * shards
+        documents = open_split(self._data, "validation")
+        most_rows = self._most_positions and max(self._most_positions // length, 1)
+        full_rows = -(-int(documents.token_counts.sum()) // length)  # as if none were padded
+        batch_size = self._batch_size(length, min(full_rows, most_rows or full_rows))
         return loader.ValidationBatches(
-            open_split(self._data, "validation"),
+            documents,
             self._special_ids,
             dataclasses.replace(self._config.data, length=length),
             batch_size,
             own_rows(self._sharding, batch_size),
-            self._most_positions and max(self._most_positions // length, 1),
+            most_rows,
         )
+
+    def _batch_size(self, length: int, rows: int) -> int:
+        """So many rows for every device as keep it busy, or as there are; the same figures follow.
+
+        Whatever the batches of the training: those of a pod would not fit into one device.
+        """
+        shards = self._sharding.num_devices // self._sharding.mesh.shape["tensor"]
+        return max(min(-(-rows // shards), _device_positions() // length), 1) * shards
+
+
+def _device_positions() -> int:
+    """How many a device evaluates at once: more would be no faster, and take memory."""
+    return 2048 if jax.default_backend() == "cpu" else 8192

@@ -13,7 +13,6 @@ import bertjax
 from bertjax.cli import main
 from bertjax.config import (
     DataConfig,
-    MeshConfig,
     Phase,
     from_json,
 )
@@ -21,10 +20,9 @@ from bertjax.errors import UserError
 from bertjax.files import held
 from bertjax.text.prepare import prepare
 from bertjax.text.tokenizer import load_tokenizer
-from bertjax.train.batches import TrainingBatches, Validation
+from bertjax.train.batches import TrainingBatches
 from bertjax.train.evaluate import evaluate
 from bertjax.train.initial import InitialWeights
-from bertjax.train.mesh import batch_sharding, make_mesh
 from bertjax.train.plan import step_flops
 from bertjax.train.pretrain import pretrain, with_vocab_size
 from bertjax.train.run import save_tokenizer
@@ -198,22 +196,6 @@ def test_a_run_that_ends_in_its_warmup_says_so(data, tmp_path, capfd):
     config = small_config(steps=1)
     pretrain(config, data, tmp_path)
     assert "ends before its warmup of 2 steps; --optimizer.warmup_share=" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(("devices", "rows"), [(1, 3), (2, 4), (8, 8)])
-def test_validation_batches_divide_over_the_devices(data, devices, rows):
-    mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
-    config = small_config(batch_size=3)
-    batches = Validation(data, load_tokenizer(data), config, batch_sharding(mesh))
-    assert batches[0]["token_ids"].shape == (rows, 32)
-
-
-def test_validation_is_in_rows_of_the_longest_phase(data):
-    phases = [Phase(3, length, 8, learning_rate=1e-3, warmup_steps=0) for length in (32, 64, 16)]
-    config = small_config(steps=None, phases=tuple(phases))
-    sharding = batch_sharding(make_mesh(MeshConfig(), jax.devices()[:1]))
-    batches = Validation(data, load_tokenizer(data), config, sharding)
-    assert batches[0]["token_ids"].shape == (8, 64)
 
 
 @pytest.fixture(scope="module")
