@@ -105,11 +105,14 @@ def validate_mesh(config: Config, device_count: int, platform: str) -> None:
 def validate_batches(config: Config, device_count: int) -> None:
     """Refuses a batch that does not divide over the devices and microbatches: UserError."""
     data, fsdp, _ = mesh_shape(config.mesh, device_count)
-    for phase in phases(config):
-        if phase.batch_size % (data * fsdp * config.train.accumulation):
+    shards, parts = data * fsdp, config.train.accumulation
+    for batch_size in (phase.batch_size for phase in phases(config)):
+        if batch_size % (shards * parts):
+            fits = math.gcd(batch_size // shards, parts)
+            use = f"--train.accumulation={fits}" if batch_size % shards == 0 else "fewer devices"
             raise UserError(
-                f"train.batch_size={phase.batch_size} is not divisible by {data * fsdp} "
-                f"(mesh data x fsdp) x {config.train.accumulation} (train.accumulation)"
+                f"train.batch_size={batch_size} is not divisible by {shards} (mesh data x fsdp) x "
+                f"{parts} (train.accumulation): use {use}, or another batch size"
             )
 
 

@@ -32,9 +32,11 @@ _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what oth
 _MAY_DIFFER = {
     "model.attention",
     "model.epilogues",
+    "model.remat",
     "train.steps",
     "train.epochs",
     "train.patience",
+    "train.accumulation",
     "train.log_every",
     "train.evaluate_every",
     "train.checkpoint_every",
@@ -53,7 +55,7 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
         The config to train with: its phases are spelled out as they are run, and those of a run
         that is continued stay what they are: another `train.steps` changes the last one alone.
         And one line per setting that differs from the run's and may: steps, patience, cadences,
-        mesh, and by which kernels it is computed.
+        mesh, and how the same gradients are computed.
 
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.

@@ -50,12 +50,21 @@ def test_sizes_that_do_not_make_up_the_devices_are_refused(config):
         mesh_shape(config, 8)
 
 
-@pytest.mark.parametrize(("batch_size", "accumulation"), [(12, 1), (8, 2), (24, 2)])
-def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused(
-    batch_size, accumulation
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "remedy"),
+    [
+        (12, 1, "fewer devices"),
+        (12, 4, "fewer devices"),
+        (8, 2, "--train.accumulation=1"),
+        (96, 8, "--train.accumulation=4"),
+    ],
+)
+def test_a_batch_that_does_not_divide_over_devices_and_microbatches_is_refused_with_a_remedy(
+    batch_size, accumulation, remedy
 ):
     train = TrainConfig(steps=1, batch_size=batch_size, accumulation=accumulation)
-    with pytest.raises(UserError, match=f"train.batch_size={batch_size} is not divisible by 8"):
+    told = f"train.batch_size={batch_size} is not divisible by 8 .*: use {remedy}"
+    with pytest.raises(UserError, match=told):
         validate_mesh(Config(train=train), 8, "cpu")
 
 

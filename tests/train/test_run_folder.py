@@ -97,10 +97,12 @@ def test_another_phase_is_refused_even_with_other_steps(tmp_path):
         changed("train", profile_steps=(1, 2)),
         dataclasses.replace(CONFIG, mesh=MeshConfig(data=2, fsdp=2, tensor=2)),
         changed("model", attention="plain", epilogues="plain"),
+        changed("train", accumulation=2),
+        changed("model", remat=True),
     ],
-    ids=["steps", "cadences", "patience", "profile", "mesh", "kernels"],
+    ids=["steps", "cadences", "patience", "profile", "mesh", "kernels", "accumulation", "remat"],
 )
-def test_steps_patience_cadences_mesh_and_kernels_may_change_and_are_told(tmp_path, config):
+def test_steps_cadences_and_how_gradients_are_computed_may_change_and_are_told(tmp_path, config):
     start(tmp_path, CONFIG)
     assert start(tmp_path, config)
     assert start(tmp_path, config) == []
@@ -110,7 +112,6 @@ def test_steps_patience_cadences_mesh_and_kernels_may_change_and_are_told(tmp_pa
     ("section", "name", "value"),
     [
         ("train", "seed", 1),
-        ("train", "accumulation", 2),
         ("model", "num_layers", 3),
         ("model", "attention_dropout", 0.2),
         ("optimizer", "learning_rate", 1.0),
