@@ -4,12 +4,14 @@ import os
 import socket
 import sys
 import threading
+from typing import Any
 
 import jax
 
 from bertjax.errors import UserError
 
 _ADDRESS, _COUNT, _NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+_SIZE, _RANK, _LOCAL_RANK = (f"OMPI_COMM_WORLD_{name}" for name in ("SIZE", "RANK", "LOCAL_RANK"))
 _MINUTE_LATER = 60  # jax gives up by aborting the process, with a stack trace
 
 
@@ -17,9 +19,9 @@ def join_processes(timeout: int = 300) -> None:
     """Joins the other processes of a run where a launcher started several; call it before any jax.
 
     On Cloud TPU (also under GKE and xpk), under SLURM's `srun` and under Open MPI's `mpirun`
-    nothing needs to be set: `jax.distributed.initialize` knows them. Elsewhere
-    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID
-    say who is who.
+    nothing needs to be set: `jax.distributed.initialize` knows them; of Open MPI from 5 on it knows
+    nothing, so it takes JAX_COORDINATOR_ADDRESS (host:port of the first process). Elsewhere that,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who is who.
 
     A process whose others have not come after `timeout` seconds ends with one line and status 1:
     its command may be right, and they may come yet.
@@ -63,11 +65,28 @@ def require_one_process(command: str) -> None:
 
 
 def _of_launcher() -> int:
-    """What SLURM, Open MPI or GKE says."""
+    """What Open MPI, SLURM or GKE says."""
+    if _SIZE in os.environ:  # before SLURM, which starts Open MPI's daemons
+        return int(os.environ[_SIZE])
     if "SLURM_STEP_NODELIST" in os.environ:  # within srun, not only within an allocation
-        return int(os.environ.get("SLURM_NTASKS", 1))
-    hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1 if _on_tpu() else 1
-    return max(hosts, int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)))
+        tasks = os.environ.get("SLURM_NTASKS", "1")  # an interactive step has the allocation's
+        return int(os.environ.get("SLURM_STEP_NUM_TASKS", tasks))
+    return os.environ.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1 if _on_tpu() else 1
+
+
+def _of_open_mpi() -> dict[str, Any]:
+    """What Open MPI from version 5 on says; nothing for one that jax recognises by itself.
+
+    As there, each process has the one GPU of its number on the host.
+    """
+    if _SIZE not in os.environ or "OMPI_MCA_orte_hnp_uri" in os.environ:
+        return {}
+    return {
+        "num_processes": int(os.environ[_SIZE]),
+        "process_id": int(os.environ[_RANK]),
+        "local_device_ids": [int(os.environ[_LOCAL_RANK])],
+        "cluster_detection_method": "deactivate",
+    }
 
 
 def _on_tpu() -> bool:
@@ -75,16 +94,24 @@ def _on_tpu() -> bool:
     return "tpu" in (jax.config.values["jax_platforms"] or "")
 
 
-def _explicit() -> dict[str, str | int]:
+def _explicit() -> dict[str, Any]:
     """What the variables say, as arguments of `jax.distributed.initialize`."""
     if _ADDRESS not in os.environ:
+        if _of_open_mpi() and _of_launcher() > 1 and not _on_tpu():
+            raise UserError(
+                f"this mpirun does not say where the first process is: mpirun -x {_ADDRESS}="
+                "HOST:PORT ..., with the first process's host and a free port of it"
+            )
         return {}
     address = os.environ[_ADDRESS]
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
         raise UserError(f"{_ADDRESS}={address}: must be HOST:PORT of the first process")
     if _COUNT not in os.environ and _NUMBER not in os.environ and _of_launcher() > 1:
-        return {"coordinator_address": address}
+        own = _of_open_mpi()
+        if own.get("process_id") == 0:
+            _require_free(int(port))
+        return {"coordinator_address": address} | own
     count, number = _natural(_COUNT, 1), _natural(_NUMBER, 0)
     if number >= count:
         raise UserError(f"{_NUMBER}={number}: {_COUNT}={count} processes are numbered from 0")
@@ -118,12 +145,12 @@ def _require_free(port: int) -> None:
         ) from error
 
 
-def _initialize(explicit: dict[str, str | int], timeout: int) -> None:
+def _initialize(explicit: dict[str, Any], timeout: int) -> None:
     watch = threading.Timer(timeout, _give_up, [explicit, timeout])
     watch.daemon = True
     watch.start()
     try:
-        jax.distributed.initialize(**explicit, initialization_timeout=timeout + _MINUTE_LATER)  # pyright: ignore[reportArgumentType]
+        jax.distributed.initialize(**explicit, initialization_timeout=timeout + _MINUTE_LATER)
     except (ValueError, OSError) as error:  # a TPU that knows of no others, or of no metadata
         if explicit or not _on_tpu():
             raise UserError(f"cannot join the other processes: {error}") from error
@@ -131,7 +158,7 @@ def _initialize(explicit: dict[str, str | int], timeout: int) -> None:
         watch.cancel()
 
 
-def _give_up(explicit: dict[str, str | int], timeout: int) -> None:
+def _give_up(explicit: dict[str, Any], timeout: int) -> None:
     """Ends this process while jax still waits."""
     who = (
         f"process {explicit['process_id']} of {explicit['num_processes']}, "

@@ -9,6 +9,11 @@ from bertjax.train import processes
 from bertjax.train.processes import join_processes, launched_processes
 
 ADDRESS = {"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1234"}
+OPEN_MPI = {
+    "OMPI_COMM_WORLD_SIZE": "3",
+    "OMPI_COMM_WORLD_RANK": "1",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "0",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +41,7 @@ def environment(monkeypatch):
         ),
         ({"JAX_COORDINATOR_ADDRESS": "node1"}, "JAX_COORDINATOR_ADDRESS=node1: must be HOST:PORT"),
         ({"JAX_COORDINATOR_ADDRESS": ":80"}, "JAX_COORDINATOR_ADDRESS=:80: must be HOST:PORT"),
+        (OPEN_MPI, "mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT"),
     ],
 )
 def test_variables_that_make_no_sense_are_refused_by_name(environment, variables, told):
@@ -66,12 +72,34 @@ STEP = {"SLURM_STEP_NODELIST": "node[1-2]"}
         ({"SLURM_NTASKS": "2"}, 1),  # in an allocation, started without srun
         (STEP | {"SLURM_NTASKS": "1"}, 1),
         (ADDRESS | STEP | {"SLURM_NTASKS": "2"}, 2),
-        ({"OMPI_COMM_WORLD_SIZE": "3"}, 3),
+        (STEP | {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "1"}, 1),  # an interactive step
+        (OPEN_MPI, 3),
+        (STEP | {"SLURM_NTASKS": "2"} | OPEN_MPI, 3),  # mpirun in an allocation
     ],
 )
 def test_the_launcher_says_how_many_processes_there_are(environment, variables, count):
     environment(variables)
     assert launched_processes() == count
+
+
+@pytest.mark.parametrize(
+    ("known", "numbers"),
+    [
+        ({}, {"num_processes": 3, "process_id": 1, "local_device_ids": [0]}),
+        ({"OMPI_MCA_orte_hnp_uri": "4096.0;tcp://10.0.0.1:34911"}, {}),
+    ],
+    ids=["Open MPI 5", "Open MPI 4"],
+)
+def test_open_mpi_numbers_the_processes_where_jax_does_not_recognise_it(
+    environment, monkeypatch, known, numbers
+):
+    given = {}
+    environment(ADDRESS | OPEN_MPI | known)
+    monkeypatch.setattr(processes.jax.distributed, "initialize", given.update)
+    join_processes()
+    assert given.pop("coordinator_address") == "127.0.0.1:1234"
+    assert {name: given.get(name) for name in numbers} == numbers
+    assert ("num_processes" in given) == bool(numbers)
 
 
 def test_hosts_of_a_tpu_slice_count_where_a_tpu_is_used(environment, monkeypatch):
