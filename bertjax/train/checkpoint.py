@@ -8,7 +8,7 @@ damaged: it is named and the one before is used.
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,17 @@ class Checkpoints:
         self._pending = (step, record, writing)
         self._known.add(step)
 
+    def amend(self, step: int, metadata: dict[str, Any], criterion: float | None) -> None:
+        """Gives the checkpoint that was restored other metadata and another criterion.
+
+        Raises:
+            UserError: they could not be written.
+        """
+        record = replace(self._records[step], metadata=metadata, criterion=criterion)
+        if jax.process_index() == 0:
+            storage.write_metadata(self._step_folder(step), pack(record))
+        self._records[step] = record
+
     def wait(self) -> None:
         """Returns when the last save is on disk and the checkpoints it replaces are removed.
 
@@ -189,6 +200,7 @@ class Checkpoints:
                 skipped.append(f"{step}: {damage}")
                 self._records.pop(step, None)
                 continue
+            self._records[step] = record
             return Restored(state, step, record.metadata, tuple(skipped))
         if skipped:
             raise _none_sound(self._folder, skipped)

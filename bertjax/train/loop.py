@@ -116,6 +116,7 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
     """Takes the steps after `start`, evaluates and saves on the way; returns the last step."""
     config, report, kept = training.config, training.report, training.kept
     checkpoints = training.checkpoints
+    _evaluate_late(training, start, state)
     last = total_steps(config)
     if start < last and _out_of_patience(config, kept):
         report.say(
@@ -128,16 +129,18 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
         step, state = done.step, done.state
         report.step(step, done.figures, training.flops(step - 1), done.waited, done.compiling)
         stopping = training.stop.reached(step)
-        last = _evaluate_if_due(training, step, state, last)
+        kept |= {"validation": None, "criterion": None}
+        if not stopping:  # there may be little time, so that waits for the run to go on
+            last = _evaluate_if_due(training, step, state, last)
         if _due(step, config.train.checkpoint_every, last) or stopping:
             with report.pause():
                 _save(checkpoints, step, state, kept, report)
-        if step == last:
-            break
         if stopping:
             checkpoints.wait()
             report.say(f"stopped after step {step}; the same command goes on from there")
             raise SystemExit(STOPPED)
+        if step == last:
+            break
     checkpoints.wait()
     if kept["validation"] is None:
         _evaluate(training.objective, training.program, last, state, kept)
@@ -246,7 +249,6 @@ def _restore(
 def _evaluate_if_due(training: _Training, step: int, state: State, last: int) -> int:
     """The last step: this one, if its figures are the ones that end the patience."""
     config, kept, report = training.config, training.kept, training.report
-    kept |= {"validation": None, "criterion": None}
     if _due(step, config.train.evaluate_every, last):
         with report.pause():
             figures = _evaluate(training.objective, training.program, step, state, kept)
@@ -255,6 +257,18 @@ def _evaluate_if_due(training: _Training, step: int, state: State, last: int) ->
         return last
     report.say(f"step {step}: no better for {config.train.patience} evaluations, done")
     return step
+
+
+def _evaluate_late(training: _Training, start: int, state: State) -> None:
+    """The evaluation that was due when the run was stopped; its checkpoint gets the figures."""
+    config, kept, report = training.config, training.kept, training.report
+    due = start > 0 and _due(start, config.train.evaluate_every, total_steps(config))
+    if due and kept["validation"] is None:
+        with report.pause():
+            figures = _evaluate(training.objective, training.program, start, state, kept)
+        training.checkpoints.amend(start, kept, kept["criterion"])
+        report.evaluation(start, figures)
+        report.upload()
 
 
 def _evaluate(

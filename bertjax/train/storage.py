@@ -6,6 +6,7 @@ with an exception of any type, and a changed byte in the arrays silently.
 
 import contextlib
 import gc
+import json
 import logging
 import sys
 import warnings
@@ -18,6 +19,7 @@ from orbax.checkpoint import v1 as ocp
 
 from bertjax.errors import UserError, is_forbidden, is_transient
 from bertjax.json_text import parse_json
+from bertjax.train.run_folder import write_file
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 """What the folders are called while they are being written."""
@@ -86,6 +88,17 @@ def read_metadata(folder: epath.Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         _raise_unless_damaged(folder, error)
         raise DamagedError("its metadata cannot be read") from error
+
+
+def write_metadata(folder: epath.Path, metadata: dict[str, Any]) -> None:
+    """Puts others in the place of a written folder's JSON values, whole or not at all.
+
+    Raises:
+        UserError: they could not be written.
+    """
+    file = folder / _METADATA_FILE
+    kept = parse_json(file.read_text())
+    write_file(file, json.dumps(kept | {"custom_metadata": metadata}).encode())
 
 
 def _raise_unless_damaged(folder: epath.Path, error: Exception) -> None:
