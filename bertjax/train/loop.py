@@ -211,7 +211,10 @@ def _profiled(
     if not wanted:
         return steps
     folder = training.run / "plugins" / "profile" / f"step_{wanted.start}"
-    return profiled(steps, wanted.start - start - 1, len(wanted), folder, training.report.say)
+    train, before = training.config.train, wanted.start - start - 1
+    every = train.evaluate_every, train.checkpoint_every
+    pure = not any(step % number == 0 for step in wanted[:-1] for number in every)
+    return profiled(steps, before, len(wanted), folder, training.report.say, pure)
 
 
 def _restore(

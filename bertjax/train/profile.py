@@ -31,6 +31,7 @@ def profiled(
     count: int,
     folder: epath.Path,
     say: Callable[[str], None],
+    pure: bool = True,
 ) -> Iterator[Any]:
     """Passes steps on, and traces `count` of them after the first `before`.
 
@@ -41,6 +42,7 @@ def profiled(
         folder: where the trace is written; TensorBoard's profile plugin and xprof
             find it in RUN/plugins/profile/NAME.
         say: takes a table of the kinds of operations that took most of the time.
+        pure: whether nothing else, such as an evaluation, runs between these steps.
     """
     yield from islice(steps, before)
     with tempfile.TemporaryDirectory() as local:
@@ -52,6 +54,8 @@ def profiled(
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "host.xplane.pb", trace)
     say(f"trace of {count} steps: {folder}\n{table(operations(trace), count)}")
+    if not pure:
+        say("an evaluation or a checkpoint between these steps is in these figures: take others")
     yield done
     yield from steps
 

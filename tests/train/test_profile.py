@@ -67,4 +67,13 @@ def test_a_traced_run_learns_the_same_and_keeps_its_trace(tmp_path, capsys):
     train(tmp_path / "traced", toy_config(5, profile_steps=(4, 9)))  # two steps are left
     assert losses(tmp_path / "traced") == losses(tmp_path / "plain")
     assert (tmp_path / "traced" / "plugins" / "profile" / "step_4" / "host.xplane.pb").exists()
-    assert "trace of 2 steps" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "trace of 2 steps" in said
+    assert "between these steps" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cadence", ["evaluate_every", "checkpoint_every"])
+def test_what_is_traced_between_the_steps_is_told(tmp_path, capsys, cadence):
+    train(tmp_path, toy_config(4, profile_steps=(2, 4), **{cadence: 3}))
+    assert "evaluation or a checkpoint between these steps" in capsys.readouterr().err
