@@ -4,27 +4,22 @@
 settings, and leaves to `checkpoints` how a state is kept.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import logging
 import math
 import os
 import platform
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import numpy as np
 from etils import epath
 
-from bertjax.config import Config, phases, total_steps
+from bertjax.config import Config, total_steps
 from bertjax.errors import UserError
-from bertjax.train.mesh import batch_sharding, everywhere, put_batch
 from bertjax.train.profile import profiled
 from bertjax.train.program import Program, make_program
 from bertjax.train.report import Report
@@ -33,17 +28,14 @@ from bertjax.train.signals import STOPPED, StopRequest
 from bertjax.train.state import (
     State,
     initial_state,
-    named_key,
-    reset_optimizer,
     state_from_params,
 )
-from bertjax.train.step import Figures
+from bertjax.train.stepping import Batches, Done, run_steps
 
 if TYPE_CHECKING:
     from bertjax.train.checkpoint import Checkpoints
     from bertjax.train.objective import Objective
 
-Batches = Iterator[dict[str, np.ndarray]]
 _PACKAGES = ("bertjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)
 
@@ -124,7 +116,7 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
             "nothing is trained; a larger train.patience goes on"
         )
         last = start
-    steps = _steps(training.program, config, state, start, last, batches)
+    steps = run_steps(training.program, config, state, start, last, batches)
     for done in _profiled(training, steps, start, last):
         step, state = done.step, done.state
         report.step(step, done.figures, training.flops(step - 1), done.waited, done.compiling)
@@ -147,64 +139,7 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
     return last
 
 
-class _Done(NamedTuple):
-    """A step that was started: how many there are now, and what it will give."""
-
-    step: int
-    state: State
-    figures: Figures
-    waited: float  # seconds in which the devices had nothing to do for lack of data
-    compiling: float  # seconds, of the first step of its shape
-
-
-def _steps(
-    program: Program, config: Config, state: State, start: int, last: int, batches: Batches
-) -> Iterator[_Done]:
-    """Runs the steps one after the other; the next batch moves while a step is running."""
-    key = everywhere(named_key(config.train.seed, "train"), program.mesh)
-    sharding = batch_sharding(program.mesh)
-    resets, shapes = _optimizer_resets(config), set()
-    figures: Figures = {}
-    batch = put_batch(next(batches), sharding) if start < last else {}
-    for step in range(start, last):
-        if step in resets:
-            state = reset_optimizer(state, program.optimizer, program.shardings)
-        new = (shape := batch["pair_ids"].shape) not in shapes
-        shapes.add(shape)
-        if new:  # no step is under way while it compiles: all of that time is compiling's
-            jax.block_until_ready(figures)
-        called = time.perf_counter()
-        with jax.transfer_guard("disallow"):
-            state, figures = program.step(state, batch, key)
-        compiling = time.perf_counter() - called if new else 0.0
-        waited = 0.0
-        if step + 1 < last:
-            done = _time_when_ready(figures["loss"])
-            rows = next(batches)
-            waited = time.perf_counter() - done[0] if done else 0.0
-            batch = put_batch(rows, sharding)
-        yield _Done(step + 1, state, figures, waited, compiling)
-
-
-def _time_when_ready(array: jax.Array) -> list[float]:
-    """A list that is empty until the array is computed, and then has the time.
-
-    The thread is no daemon: one that still waits for a device when Python ends aborts the process.
-    """
-    found: list[float] = []
-
-    def wait() -> None:
-        with contextlib.suppress(Exception):  # whoever reads the array is told
-            array.block_until_ready()
-            found.append(time.perf_counter())
-
-    threading.Thread(target=wait).start()
-    return found
-
-
-def _profiled(
-    training: _Training, steps: Iterator[_Done], start: int, last: int
-) -> Iterator[_Done]:
+def _profiled(training: _Training, steps: Iterator[Done], start: int, last: int) -> Iterator[Done]:
     """The steps, traced where `train.profile_steps` asks for it, in the first process alone."""
     first, end = training.config.train.profile_steps or (1, 0)
     wanted = range(max(first, start + 1), min(end, last) + 1 if jax.process_index() == 0 else 0)
@@ -310,13 +245,6 @@ def _new_state(
         seed = config.train.seed
         return initial_state(objective.init, program.optimizer, seed, program.shardings)
     return state_from_params(initial_params(), program.state, program.optimizer, program.shardings)
-
-
-def _optimizer_resets(config: Config) -> set[int]:
-    """First steps of the phases that begin with a fresh optimizer."""
-    parts = phases(config)
-    begins = [0, *itertools.accumulate(phase.steps for phase in parts)]
-    return {step for phase, step in zip(parts, begins, strict=False) if phase.reset_optimizer}
 
 
 def _due(step: int, every: int, last: int) -> bool:
