@@ -3,7 +3,7 @@
     python scripts/quickstart_task.py FOLDER
 
 writes FOLDER/train.tsv and FOLDER/dev.tsv: paragraphs of the documentation strings of eight
-packages of the standard library, 20 of each to learn from and 60 to report. The order is that of
+packages of the standard library, 20 of each to learn from and 100 to report. The order is that of
 the paragraphs' hashes: the same text gives the same files.
 """
 

@@ -16,7 +16,6 @@ from bertjax.config import (
     DataConfig,
     ModelConfig,
     QuestionAnswering,
-    TrainConfig,
     from_json,
 )
 from bertjax.errors import UserError
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from bertjax.train.record import Record
 
 _SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".spiece")  # of all that is read
-_BATCH_SIZE = 32  # rows, where somebody else's model is evaluated
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -178,7 +176,7 @@ def _from_elsewhere(
     notes = (*imported.notes, *([f"{dropped} rows without a piece dropped"] if dropped else []))
     pairs = "nsp" if "nsp_head" in params and model.num_segments > 1 else "none"
     data = DataConfig(length=min(DataConfig.length, model.max_length), pairs=pairs)
-    experiment = Config(model, data, train=TrainConfig(batch_size=_BATCH_SIZE))
+    experiment = Config(model, data)
     source = "; ".join((_describe(format_name, model, params), *notes))
     params, step = jax.device_put(params, jax.local_devices()[0]), imported.step
     history = {"origin": source} | ({EXTRAS: imported.extras} if imported.extras else {})

@@ -148,8 +148,9 @@ class Checkpoints:
         """Gives the checkpoint that was restored other metadata and another criterion.
 
         Raises:
-            UserError: they could not be written.
+            UserError: they could not be written, or another process trains in this run.
         """
+        self._refuse_to_fall_behind(step + 1)
         record = replace(self._records[step], metadata=metadata, criterion=criterion)
         if jax.process_index() == 0:
             storage.write_metadata(self._step_folder(step), pack(record))

@@ -82,7 +82,8 @@ def fit(
     if first is not None:
         batches = itertools.chain([first.result()], batches)
     write_config(run, config)
-    with StopRequest() as stop, Report(run, config, start, kept["totals"]) as report:
+    evaluated = kept["validation"] is not None
+    with StopRequest() as stop, Report(run, config, start, kept["totals"], evaluated) as report:
         training = _Training(
             objective, config, run, program, checkpoints, flops, kept, stop, report
         )
@@ -134,8 +135,6 @@ def _train(training: _Training, start: int, state: State, batches: Batches) -> i
         if step == last:
             break
     checkpoints.wait()
-    if kept["validation"] is None:
-        _evaluate(training.objective, training.program, last, state, kept)
     return last
 
 
@@ -181,6 +180,9 @@ def _restore(
             f"this run is at step {restored.step} already, train.steps={last} asks for fewer"
         )
     kept["facts"] = restored.metadata["facts"] | facts  # what it was started from stays known
+    if (improved := restored.metadata["improved"]) and "evaluations_since" not in improved:
+        every = restored.metadata["config"]["train"]["evaluate_every"]  # of an older version
+        improved["evaluations_since"] = restored.step // every - improved["step"] // every
     return restored.step, restored.state, restored.metadata | kept
 
 
@@ -198,15 +200,19 @@ def _evaluate_if_due(training: _Training, step: int, state: State, last: int) ->
 
 
 def _evaluate_late(training: _Training, start: int, state: State) -> None:
-    """The evaluation that was due when the run was stopped; its checkpoint gets the figures."""
+    """The evaluation that is due at the step to go on from; its checkpoint gets the figures.
+
+    A run that was stopped there has left it out. The log has it before the checkpoint does: what
+    is killed in between evaluates again, and the log replaces the line.
+    """
     config, kept, report = training.config, training.kept, training.report
     due = start > 0 and _due(start, config.train.evaluate_every, total_steps(config))
     if due and kept["validation"] is None:
         with report.pause():
             figures = _evaluate(training.objective, training.program, start, state, kept)
-        training.checkpoints.amend(start, kept, kept["criterion"])
         report.evaluation(start, figures)
         report.upload()
+        training.checkpoints.amend(start, kept, kept["criterion"])
 
 
 def _evaluate(
@@ -221,17 +227,16 @@ def _evaluate(
     if known and (improved is None or criterion < improved["criterion"]):
         kept["improved"] = {"step": step, "criterion": criterion, "evaluations_since": 0}
     elif improved is not None:
-        since = improved.get("evaluations_since", 0)  # older checkpoints lack it
-        kept["improved"] = improved | {"evaluations_since": since + 1}
+        kept["improved"] = improved | {"evaluations_since": improved["evaluations_since"] + 1}
     return figures
 
 
 def _out_of_patience(config: Config, kept: dict[str, Any]) -> bool:
     """Whether `train.patience` evaluations in a row were no better than one before them."""
     patience, improved = config.train.patience, kept["improved"]
-    if patience is None or improved is None:
-        return False
-    return improved.get("evaluations_since", 0) >= patience
+    if patience is None or improved is None or kept["validation"] is None:
+        return False  # the last alternative: nothing was asked of this step
+    return improved["evaluations_since"] >= patience
 
 
 def _new_state(

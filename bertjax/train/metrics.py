@@ -27,13 +27,16 @@ class MetricsLog:
     A remote run (`gs://`) is written in a local folder and copied whole by `upload`.
     """
 
-    def __init__(self, run: epath.Path, last_step: int) -> None:
-        """Opens the log of `run`; what it says of steps beyond `last_step` goes."""
+    def __init__(self, run: epath.Path, last_step: int, evaluated: bool = True) -> None:
+        """Opens the log of `run`; what it says of steps beyond `last_step` goes.
+
+        So does, unless that is `evaluated`, the evaluation of `last_step`: it is made again.
+        """
         self._run, self._failed = run, False
         self._remote = "://" in str(run)
         self._folder = Path(tempfile.mkdtemp(prefix="bertjax-")) if self._remote else Path(run)
-        lines = _kept_lines(_read(run / METRICS_FILE), last_step)
-        kept = _kept_events(_read(run / EVENTS_FILE), last_step)
+        lines = _kept_lines(_read(run / METRICS_FILE), last_step, evaluated)
+        kept = _kept_events(_read(run / EVENTS_FILE), last_step, evaluated)
         write_file(self._folder / METRICS_FILE, lines)
         write_file(self._folder / EVENTS_FILE, kept)
         self._lines = (self._folder / METRICS_FILE).open("a")
@@ -134,7 +137,7 @@ def _read(path: Path | epath.Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _kept_lines(data: bytes, last_step: int) -> bytes:
+def _kept_lines(data: bytes, last_step: int, evaluated: bool) -> bytes:
     """The lines of steps up to `last_step`, up to the first that is damaged or cut short."""
     kept = []
     for line in data.splitlines(keepends=True):
@@ -144,11 +147,15 @@ def _kept_lines(data: bytes, last_step: int) -> bytes:
             break
         if not isinstance(step, int):
             break
-        if step <= last_step:
+        if step < last_step or (step == last_step and (evaluated or b'"validation_' not in line)):
             kept.append(line)
     return b"".join(kept)
 
 
-def _kept_events(data: bytes, last_step: int) -> bytes:
-    kept = b"".join(record for step, record in events.records(data) if step <= last_step)
-    return kept or events.file_header(time.time())
+def _kept_events(data: bytes, last_step: int, evaluated: bool) -> bytes:
+    kept = [
+        record
+        for step, record in events.records(data)
+        if step < last_step or (step == last_step and (evaluated or b"validation/" not in record))
+    ]
+    return b"".join(kept) or events.file_header(time.time())

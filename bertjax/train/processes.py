@@ -107,8 +107,8 @@ def _explicit() -> dict[str, Any]:
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
         raise UserError(f"{_ADDRESS}={address}: must be HOST:PORT of the first process")
-    if _COUNT not in os.environ and _NUMBER not in os.environ and _of_launcher() > 1:
-        own = _of_open_mpi()
+    own = _of_open_mpi()
+    if _COUNT not in os.environ and _NUMBER not in os.environ and (own or _of_launcher() > 1):
         if own.get("process_id") == 0:
             _require_free(int(port))
         return {"coordinator_address": address} | own

@@ -40,10 +40,17 @@ class _Pending(NamedTuple):
 class Report:
     """The log, the progress bar and the running totals of a run."""
 
-    def __init__(self, run: epath.Path, config: Config, start: int, totals: dict[str, Any]) -> None:
-        """`start`, `totals`: the step and totals of a resumed checkpoint."""
+    def __init__(
+        self,
+        run: epath.Path,
+        config: Config,
+        start: int,
+        totals: dict[str, Any],
+        evaluated: bool = True,
+    ) -> None:
+        """`start`, `totals`: of a resumed checkpoint; `evaluated`: whether it has figures."""
         self._every, self._last = config.train.log_every, total_steps(config)
-        self._log = MetricsLog(run, start) if jax.process_index() == 0 else None
+        self._log = MetricsLog(run, start, evaluated) if jax.process_index() == 0 else None
         self._bar = Progress("training", total=self._last) if self._log else None
         if self._bar:
             self._bar.start_at(start)

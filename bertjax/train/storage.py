@@ -97,7 +97,12 @@ def write_metadata(folder: epath.Path, metadata: dict[str, Any]) -> None:
         UserError: they could not be written.
     """
     file = folder / _METADATA_FILE
-    kept = parse_json(file.read_text())
+    try:
+        kept = parse_json(file.read_text())
+    except OSError as error:
+        if is_transient(error):
+            raise
+        raise UserError(f"{folder}: gone while this run goes on from it ({error})") from error
     write_file(file, json.dumps(kept | {"custom_metadata": metadata}).encode())
 
 

@@ -100,6 +100,22 @@ def test_the_config_of_a_run_is_a_fine_tuning_config_for_its_checkpoint():
     assert with_model(written, encoder) == with_model(load_config("sst2"), encoder)
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "found"),
+    [
+        ("sms_spam", "--task.class_weights=balanced", {"label_weights": (0.6, 5.0)}),
+        ("squad2", "--task.max_answer_tokens=20", {"null_threshold": 3.5}),
+    ],
+)
+def test_what_a_run_found_out_from_its_files_is_not_taken_over_with_its_config(
+    name, setting, found
+):
+    encoder, config = ModelConfig(vocab_size=50), load_config(name, [setting])
+    planned = with_model(config, encoder)
+    written = dataclasses.replace(planned, task=dataclasses.replace(planned.task, **found))
+    assert with_model(written, encoder) == planned
+
+
 def test_the_config_of_a_run_from_another_encoder_is_refused_by_name():
     written = with_model(load_config("sst2"), ModelConfig(num_layers=3))
     with pytest.raises(UserError, match=r"model.num_layers=3: the checkpoint says what it is, 4;"):

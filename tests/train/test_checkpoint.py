@@ -222,3 +222,36 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write there"):
         Checkpoints(tmp_path / "file" / "checkpoints", 1)
+
+
+# What is added to a checkpoint later
+
+
+def restored_again(folder):
+    """Checkpoints whose newest one was read, as a run does that goes on."""
+    checkpoints = Checkpoints(folder, 3)
+    assert checkpoints.restore(abstract(make_state())) is not None
+    return checkpoints
+
+
+def test_a_restored_checkpoint_is_given_other_metadata_and_its_criterion(tmp_path):
+    checkpoints = restored_again(saved(tmp_path, 3, 4, 5))
+    checkpoints.amend(5, {"seen": "more"}, 0.5)
+    assert checkpoints.best_step == 5
+    restored = restore(tmp_path)
+    assert (restored.metadata, Checkpoints(tmp_path, 3).best_step) == ({"seen": "more"}, 5)
+    assert_same(restored.state, make_state(5))
+
+
+def test_a_checkpoint_that_is_gone_meanwhile_is_not_added_to(tmp_path):
+    checkpoints = restored_again(saved(tmp_path, 3, 4, 5))
+    shutil.rmtree(tmp_path / "5")
+    with pytest.raises(UserError, match="5: gone while this run goes on from it"):
+        checkpoints.amend(5, {}, 0.5)
+
+
+def test_nothing_is_added_where_another_process_trains_on(tmp_path):
+    checkpoints = restored_again(saved(tmp_path, 3, 4, 5))
+    saved(tmp_path, 6)
+    with pytest.raises(UserError, match="somebody else has saved step 6"):
+        checkpoints.amend(5, {}, 0.5)

@@ -102,6 +102,15 @@ def test_open_mpi_numbers_the_processes_where_jax_does_not_recognise_it(
     assert ("num_processes" in given) == bool(numbers)
 
 
+def test_a_single_process_of_open_mpi_needs_no_more_than_the_address(environment, monkeypatch):
+    given = {}
+    environment(ADDRESS | OPEN_MPI | {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"})
+    monkeypatch.setattr(processes, "_require_free", lambda _: None)
+    monkeypatch.setattr(processes.jax.distributed, "initialize", given.update)
+    join_processes()
+    assert (given["num_processes"], given["process_id"]) == (1, 0)
+
+
 def test_hosts_of_a_tpu_slice_count_where_a_tpu_is_used(environment, monkeypatch):
     environment({"TPU_WORKER_HOSTNAMES": "a,b,c,d"})
     assert launched_processes() == 1

@@ -332,7 +332,9 @@ def test_patience_counts_evaluations_whatever_the_steps_between_them_were(tmp_pa
     assert train(tmp_path, seldom, scored([4.0] * 9))["steps"] == 11
 
 
-def test_a_checkpoint_that_did_not_count_evaluations_begins_to(tmp_path, monkeypatch):
+def test_a_checkpoint_that_did_not_count_evaluations_has_those_since_its_best(
+    tmp_path, monkeypatch
+):
     train(tmp_path, toy_config(4, **PATIENT), scored([3.0, 4.0]))
     read_record = checkpoint.read_record
 
@@ -342,4 +344,4 @@ def test_a_checkpoint_that_did_not_count_evaluations_begins_to(tmp_path, monkeyp
         return record
 
     monkeypatch.setattr(checkpoint, "read_record", without_count)
-    assert train(tmp_path, toy_config(20, **PATIENT), scored([4.0] * 9))["steps"] == 8
+    assert train(tmp_path, toy_config(20, **PATIENT), scored([4.0] * 9))["steps"] == 6

@@ -15,17 +15,17 @@ CONFIG = toy_config(9, evaluate_every=3, checkpoint_every=3, keep_checkpoints=9)
 TIMINGS = {"seconds", "tokens_per_second", "data_wait_share"}
 
 
-def train(run, objective=None):
+def train(run, objective=None, config=CONFIG):
     checkpoints = Checkpoints(run / "checkpoints", keep=9)
     try:
-        return fit(objective or toy_objective(), CONFIG, run, checkpoints=checkpoints)
+        return fit(objective or toy_objective(), config, run, checkpoints=checkpoints)
     finally:
         checkpoints.close()
 
 
-def stop(run, step):
+def stop(run, step, objective=None):
     """Trains until it is asked to stop after `step`, where it may not evaluate."""
-    objective, asked = toy_objective(), [0]
+    objective, asked = objective or toy_objective(), [0]
 
     def reached(_, number):
         asked.append(number)
@@ -78,3 +78,27 @@ def test_what_was_made_up_for_is_not_evaluated_again(tmp_path, uninterrupted):
     stop(tmp_path, 4)
     train(tmp_path)
     assert told(tmp_path) == told(uninterrupted[0])
+
+
+def test_one_that_is_killed_before_its_checkpoint_has_the_figures_tells_them_once(
+    tmp_path, uninterrupted, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    stop(tmp_path, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "amend", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path)
+    train(tmp_path)
+    assert told(tmp_path) == told(uninterrupted[0])
+    assert criteria(tmp_path) == criteria(uninterrupted[0])
+
+
+def test_a_step_that_was_not_evaluated_does_not_end_the_patience(tmp_path, uninterrupted):
+    objective = dataclasses.replace(toy_objective(), criterion=lambda _: 1.0)  # never better
+    stop(tmp_path, 7, objective)
+    impatient = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, patience=1))
+    assert train(tmp_path, objective, impatient)["steps"] == 9
+    assert told(tmp_path)[-1] == told(uninterrupted[0])[-1]
