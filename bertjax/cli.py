@@ -7,6 +7,7 @@ training stops cleanly on Ctrl-C and SIGTERM, with 143.
 
 import argparse
 import gc
+import io
 import os
 import signal
 import sys
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
     choose_platform()
     if arguments is None:  # this process is the command
+        for stream in (sys.stdout, sys.stderr):  # a terminal may lack the text's characters
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         signal.signal(signal.SIGTERM, _stop)
         # Importing and tracing make millions of objects that stay: a tenth of a start went into
         # looking for garbage among them after every few hundred.

@@ -32,3 +32,12 @@ def _finite(value: Any) -> Any:
 def whole_characters(text: str) -> str:
     """The text with U+FFFD for each half of a surrogate pair, which JSON's escapes can hold."""
     return _HALF_A_PAIR.sub("\ufffd", text)
+
+
+def is_unicode(text: str) -> bool:
+    """False for half of a character that UTF-16 writes as two, or a byte that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -157,3 +157,11 @@ def test_the_installed_command_and_the_module_are_the_same():
         [sys.executable, "-m", "bertjax", "--help"], capture_output=True, text=True, check=True
     )
     assert all(command in module.stdout for command in COMMANDS)
+
+
+def test_a_terminal_that_lacks_a_character_is_shown_its_code():
+    code = "import sys\nfrom bertjax.cli import main\nsys.argv[1:] = ['--help']\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    print('한')\n"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.stdout.endswith(rb"\ud55c" + b"\n")

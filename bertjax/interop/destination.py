@@ -11,6 +11,7 @@ from etils import epath
 
 from bertjax.errors import UserError
 from bertjax.files import located, write_whole
+from bertjax.json_text import is_unicode
 
 _CHUNK = 16 << 20  # bytes
 _LAST = "config.json"  # by which a folder is known as a checkpoint
@@ -23,6 +24,8 @@ def check_destination(path: epath.PathLike) -> None:
         UserError: it says what to do.
     """
     destination = located(path, "destination")
+    if not is_unicode(str(path)):
+        raise UserError(f"{str(path)!r}: a name that is not UTF-8; give another")
     if Path(path).resolve() == Path.cwd():  # it would be replaced, and we be in no folder
         raise UserError(f"{path} is the folder that you are in: give the name of a new one")
     try:

@@ -1,7 +1,7 @@
 """Hugging Face folders opened: `config.json` and safetensors, without PyTorch."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ def open_huggingface(folder: Path) -> Imported:
     architecture = _architecture(settings, str(file))
     config = model_config(_DEFAULTS | settings, str(file))
     with open_tensors(folder) as stored:
+        _refuse_doubles(stored, str(folder))
         tensors = {current_name(name): tensor for name, tensor in stored.items()}
         for name in _BUFFERS:
             tensors.pop(name, None)
@@ -93,6 +94,14 @@ def open_huggingface(folder: Path) -> Imported:
         params = assemble(config, placed, str(folder), tensor_name)
     extras = {name: settings[name] for name in _EXTRAS if settings.get(name) is not None}
     return Imported(config, params, 0, notes, extras)
+
+
+def _refuse_doubles(names: Iterable[str], origin: str) -> None:
+    """Refuses a weight that is stored under its old and its present name."""
+    known: dict[str, str] = {}
+    for name in names:
+        if (other := known.setdefault(current_name(name), name)) != name:
+            raise UserError(f"{origin}: {other!r} and {name!r} are one weight; remove one of them")
 
 
 def _architecture(settings: Mapping[str, Any], origin: str) -> str:

@@ -65,7 +65,7 @@ def write_huggingface(folder: Path, checkpoint: Checkpoint, name: str) -> None:
     tensors = _tensors(config, checkpoint.params, architecture)
     save_file(tensors, folder / FILE, metadata={"format": "pt"})
     (folder / FILE).chmod((folder / "config.json").stat().st_mode)  # save_file: the owner's alone
-    save_tokenizer(tokenizer, folder, config.max_length)
+    save_tokenizer(tokenizer, folder, config.max_length, config.num_segments)
     card = model_card(checkpoint, name, architecture)
     (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -16,7 +16,9 @@ from bertjax.text.vocabulary import as_text, write_files
 from bertjax.text.wordpiece import LONGEST_WORD, PREFIX, VOCABULARY_FILE, register_special
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: str | Path, max_length: int) -> None:
+def save_tokenizer(
+    tokenizer: Tokenizer, folder: str | Path, max_length: int, num_segments: int = 2
+) -> None:
     """Writes `tokenizer.json`, `tokenizer_config.json` and the vocabulary or model itself.
 
     AutoTokenizer then gives our ids between the classifier's and separators, with segment ids for
@@ -26,6 +28,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path, max_length: int) ->
         tokenizer: any of ours.
         folder: made if it is not there.
         max_length: positions of the model, special tokens included.
+        num_segments: segments of the model; with one the second text of a pair has segment 0 too.
 
     Raises:
         UserError: the folder cannot be written, or a SentencePiece model that only its own
@@ -38,7 +41,9 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path, max_length: int) ->
     backend, vocabulary = _backend(tokenizer, list(names.values()))
     backend.post_processor = processors.TemplateProcessing(
         single="{cls_token} $A {sep_token}".format(**names),
-        pair="{cls_token} $A {sep_token} $B:1 {sep_token}:1".format(**names),
+        pair="{cls_token} $A {sep_token} $B:{second} {sep_token}:{second}".format(
+            **names, second=min(1, num_segments - 1)
+        ),
         special_tokens=[
             (names["cls_token"], tokenizer.classifier_id),
             (names["sep_token"], tokenizer.separator_id),
@@ -46,7 +51,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path, max_length: int) ->
     )
     values = json.loads(backend.to_str())
     config = {
-        **_class(values),
+        **(_class(values) if num_segments > 1 else {"tokenizer_class": GENERIC_CLASS}),
         **names,
         "model_max_length": max_length,
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],

@@ -110,17 +110,7 @@ def token_range(context: Context, span: tuple[int, int]) -> range | None:
 
 def _encode_context(tokenizer: Tokenizer, text: str) -> Context:
     ids, offsets = tokenizer.encode_with_offsets(text, plain_text=True)
-    spans = [_without_space(text, *offset) for offset in offsets]
-    return Context(np.array(ids, np.int32), np.array(spans, np.int32).reshape(-1, 2))
-
-
-def _without_space(text: str, start: int, end: int) -> tuple[int, int]:
-    """A token's characters; SentencePiece may count white space beside them to it."""
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    while start < end and text[start].isspace():
-        start += 1
-    return start, end
+    return Context(np.array(ids, np.int32), np.array(offsets, np.int32).reshape(-1, 2))
 
 
 def _ranges(tokens: int, room: int, stride: int) -> tuple[range, ...]:

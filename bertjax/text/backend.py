@@ -14,7 +14,9 @@ from bertjax.text.vocabulary import (
     WORD_START,
     SpecialIds,
     digest_of,
+    require_unicode,
     without_spaces,
+    without_special,
     write_files,
 )
 
@@ -77,7 +79,8 @@ class BackendTokenizer:
 
     def encode(self, text: str, *, plain_text: bool = False) -> list[int]:
         backend = self._plain if plain_text else self.backend
-        return self._checked(backend.encode(text, add_special_tokens=False).ids, plain_text)
+        encoding = backend.encode(require_unicode(text), add_special_tokens=False)
+        return self._checked(encoding.ids, plain_text)
 
     def encode_batch(self, texts: list[str], *, plain_text: bool = False) -> list[list[int]]:
         backend = self._plain if plain_text else self.backend
@@ -103,7 +106,7 @@ class BackendTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         hidden = set(self.special_ids) - {self.unknown_id}
-        shown = [int(index) for index in ids if int(index) not in hidden]
+        shown = without_special(ids, hidden, self.vocab_size)
         return self.backend.decode(shown, skip_special_tokens=False)
 
     def id_to_token(self, index: int) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, cast
 
 from bertjax.errors import UserError
 from bertjax.files import require_local, sha256_of
-from bertjax.json_text import parse_json, whole_characters
+from bertjax.json_text import is_unicode, parse_json, whole_characters
 from bertjax.text.remote_files import find_files
 from bertjax.text.text_files import COMPRESSED_SUFFIXES, CorpusFile, cut_line, read_lines
 
@@ -72,6 +72,8 @@ def open_source(spec: str, runner: str = "local") -> Source:
     require_local("--corpus", spec)
     if not spec:
         raise UserError("--corpus is empty: name a file, a folder or a set")
+    if not is_unicode(spec):
+        raise UserError(f"--corpus {spec!r}: a name that is not UTF-8; give its folder, or a glob")
     path = Path(spec)
     if path.is_dir():
         files = tuple(_files_below(path))
@@ -142,7 +144,7 @@ def fingerprint(source: Source) -> str:
             content = sha256_of(file) if isinstance(file, Path) else file.version
         except OSError as error:
             raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-        digest.update(f"{file}\0{content}\n".encode())
+        digest.update(f"{file}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

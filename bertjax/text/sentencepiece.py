@@ -23,7 +23,9 @@ from bertjax.text.vocabulary import (
     WORD_START,
     digest_of,
     find_special_ids,
+    require_unicode,
     without_spaces,
+    without_special,
     write_files,
 )
 
@@ -84,7 +86,7 @@ class SentencePiece:
 
     def encode(self, text: str, *, plain_text: bool = False) -> list[int]:
         del plain_text
-        return self._plain(self.backend.encode(text))
+        return self._plain(self.backend.encode(require_unicode(text)))
 
     def encode_batch(self, texts: list[str], *, plain_text: bool = False) -> list[list[int]]:
         del plain_text
@@ -100,7 +102,7 @@ class SentencePiece:
 
     def decode(self, ids: Sequence[int]) -> str:
         hidden = set(self.special_ids) - {self.unknown_id}
-        return self.backend.decode([int(index) for index in ids if int(index) not in hidden])
+        return self.backend.decode(without_special(ids, hidden, self.vocab_size))
 
     def id_to_token(self, index: int) -> str:
         return self._tokens[index]

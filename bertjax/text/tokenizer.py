@@ -47,7 +47,7 @@ class Tokenizer(Protocol):
     continues_word: np.ndarray
 
     def encode(self, text: str, *, plain_text: bool = False) -> list[int]:
-        """Ids without special tokens around them.
+        """Ids without special tokens around them; UserError for what is no valid Unicode.
 
         A special token that is written out in the text, such as "[MASK]", is read as the
         vocabulary's owner reads it: WordPiece finds it, as Hugging Face's BertTokenizerFast does;
@@ -71,7 +71,10 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Readable text of the ids; special tokens other than the unknown one are left out."""
+        """Readable text of the ids; special tokens other than the unknown one are left out.
+
+        Raises UserError for an id that no piece has.
+        """
         ...
 
     def id_to_token(self, index: int) -> str:

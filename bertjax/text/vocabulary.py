@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bertjax.errors import UserError
 from bertjax.files import write_whole
+from bertjax.json_text import is_unicode
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_START = "\u2581"  # what SentencePiece writes for a space
@@ -93,8 +94,25 @@ def as_text(tokens: Sequence[str]) -> str:
     return "".join(f"{token}\n" for token in tokens)
 
 
+def require_unicode(text: str) -> str:
+    """The text; raises UserError where it is none, or not valid Unicode."""
+    if not isinstance(text, str) or not is_unicode(text):
+        raise UserError(f"{text!r} is no text in valid Unicode")
+    return text
+
+
+def without_special(ids: Sequence[int], hidden: set[int], vocab_size: int) -> list[int]:
+    """The ids that are not hidden; raises UserError for one that no piece has."""
+    for index in ids:
+        if not 0 <= index < vocab_size:
+            raise UserError(f"no piece has the id {index}; there are {vocab_size}, from 0 on")
+    return [int(index) for index in ids if int(index) not in hidden]
+
+
 def without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
-    """A piece's characters without the spaces before its word, which are no part of it."""
+    """A piece's characters without the white space around them, which is no part of it."""
     while start < end and text[start].isspace():
         start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
     return start, end

@@ -1,5 +1,6 @@
 """Folders written for others: whole or not at all, in a bucket too."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -63,6 +64,11 @@ def test_a_destination_below_a_file_is_told_before_the_work(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"file/a/b: .*/file is a file; give a folder"):
         check_destination(tmp_path / "file" / "a" / "b")
+
+
+def test_a_destination_whose_name_is_not_utf8_is_told_before_the_work(tmp_path):
+    with pytest.raises(UserError, match="a name that is not UTF-8; give another"):
+        check_destination(tmp_path / os.fsdecode("한".encode("euc-kr")))
 
 
 def write_files(folder):

@@ -170,3 +170,15 @@ def test_ten_thousand_lines_of_each_language_have_our_ids(kind, cased, tmp_path)
         differences = sum(a != b for a, b in zip(found, expected, strict=True))
         print(f"{kind}, {name}: {len(lines)} lines, {differences} differ")
         assert (len(lines), differences) == (LINES, 0)
+
+
+def test_of_a_model_with_one_segment_both_texts_of_a_pair_have_it(tmp_path):
+    tokenizer = train_wordpiece(TEXT, 200, cased=True)
+    save_tokenizer(tokenizer, tmp_path, max_length=64, num_segments=1)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    exported = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    first, second = tokenizer.encode("the first"), tokenizer.encode("the second")
+    begin, end = tokenizer.classifier_id, tokenizer.separator_id
+    found = exported("the first", "the second")
+    assert found["input_ids"] == [begin, *first, end, *second, end]
+    assert not any(found["token_type_ids"])

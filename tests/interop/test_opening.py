@@ -211,6 +211,10 @@ BAD = {
     ),
     "more layers": (setting(num_hidden_layers=3), "bert.encoder.layer.2.attention"),
     "fewer layers": (setting(num_hidden_layers=1), "holds bert.encoder.layer.1."),
+    "two names of one": (
+        tensor(TABLE.removeprefix("bert."), np.zeros((50, 12), np.float32)),
+        "are one weight; remove one of them",
+    ),
     "a missing tensor": (tensor(INNER, None), f"{INNER} is missing"),
     "a missing head": (setting(architectures=["BertForQuestionAnswering"]), "its span_head"),
     "tokenizer of another model": (lambda folder: cut_vocabulary(folder, 24), "24 pieces"),

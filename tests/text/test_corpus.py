@@ -51,6 +51,15 @@ def test_compressed_files_may_be_several_joined(tmp_path, suffix):
     assert read(write(tmp_path / f"a.txt{suffix}", data)) == [["One.", "Two."]]
 
 
+def test_files_in_a_folder_may_have_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode("한.txt".encode("euc-kr"))
+    write(tmp_path / "texts" / name, "One.\nTwo.")
+    assert read(tmp_path / "texts") == [["One.", "Two."]]
+    assert len(corpus.fingerprint(open_source(str(tmp_path / "texts")))) == 64
+    with pytest.raises(UserError, match="a name that is not UTF-8; give its folder, or a glob"):
+        open_source(str(tmp_path / "texts" / name))
+
+
 def test_a_glob_reads_files_in_the_order_of_their_names(tmp_path):
     for name in ("b.txt", "a.txt", "c.md"):
         write(tmp_path / name, f"From {name}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencex import segment
 
 from bertjax.text.python_docs import documents
 from bertjax.text.sentences import choose_mode, split_sentences
@@ -37,6 +38,18 @@ def test_each_line_is_a_paragraph_of_its_own():
 
 def test_scripts_without_spaces_are_split():
     assert list(split_sentences(["这是一本书。那是笔！"])) == ["这是一本书。", "那是笔！"]
+
+
+def test_the_library_never_sees_more_of_them_than_it_takes_well(monkeypatch):
+    shown = []
+
+    def watched(language, text):
+        shown.append(text)
+        return segment(language, text)
+
+    monkeypatch.setattr("bertjax.text.sentences.segment", watched)
+    assert list(split_sentences(["「好。」他说好。" * 2000])) == ["「好。」", "他说好。"] * 2000
+    assert max(map(len, shown)) < 5000
 
 
 def test_lines_broken_at_a_fixed_width_are_joined_first():
