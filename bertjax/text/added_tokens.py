@@ -97,9 +97,17 @@ def _added_tokens(
 
 def _extra_special(named: Mapping[str, Any], folder: Path) -> list[str]:
     """The special tokens beside BERT's five."""
-    extra = named.get("extra_special_tokens") or named.get("additional_special_tokens") or []
-    tokens = extra if isinstance(extra, list) else [extra]
+    extra, older = named.get("extra_special_tokens"), named.get("additional_special_tokens")
+    # A list takes the older one's place, as in transformers 5; a dict stands beside it.
+    tokens = [*_each(extra), *_each(older)] if isinstance(extra, dict) else _each(extra or older)
     contents = [token.get("content") if isinstance(token, dict) else token for token in tokens]
     if not all(isinstance(content, str) for content in contents):
-        raise UserError(f"{folder}: its special tokens must be text, not {extra!r}")
+        raise UserError(f"{folder}: its special tokens must be text, not {tokens!r}")
     return contents
+
+
+def _each(tokens: Any) -> list[Any]:
+    """The tokens of a list, or of a dict under names of their own."""
+    if isinstance(tokens, dict):
+        return list(tokens.values())
+    return tokens if isinstance(tokens, list) else [tokens] if tokens else []

@@ -110,10 +110,27 @@ def write_folder(folder, config, files):
         ({"additional_special_tokens": ["[E1]", "[V1]"]}, {}),
         ({"added_tokens_decoder": FIVE | {"8": added_token("word", False)}}, {}),
         ({"added_tokens_decoder": FIVE, "additional_special_tokens": ["[E1]", "[MASK]"]}, {}),
+        ({"extra_special_tokens": {"entity_token": "[E1]"}}, {}),
+        (
+            {"extra_special_tokens": {"a": "[HIDE]"}, "additional_special_tokens": ["[E1]"]},
+            {},
+        ),
+        ({"extra_special_tokens": ["[E1]"], "additional_special_tokens": ["[HIDE]"]}, {}),
+        ({"extra_special_tokens": {}, "additional_special_tokens": ["[HIDE]"]}, {}),
         ({}, {"added_tokens.json": {"[E1]": 9, "word": 8}}),
         ({"mask_token": "[HIDE]"}, {"added_tokens.json": {"[HIDE]": 8}}),
     ],
-    ids=["named", "numbered", "named beside numbered", "a file", "a file with the mask"],
+    ids=[
+        "a list",
+        "numbered",
+        "a list beside numbered",
+        "under names",
+        "a list beside names",
+        "two lists",
+        "a list beside none under names",
+        "a file",
+        "a file with the mask",
+    ],
 )
 def test_added_tokens_beside_a_tokenizer_file_are_read_as_transformers_reads_them(
     tmp_path, config, files, tokenizer_class
@@ -148,7 +165,8 @@ def test_added_tokens_whose_ids_contradict_the_tokenizer_file_are_refused(tmp_pa
     ("config", "files", "message"),
     [
         ({"additional_special_tokens": [3]}, {}, r"special tokens must be text, not \[3\]"),
-        ({"additional_special_tokens": 3}, {}, "special tokens must be text, not 3"),
+        ({"additional_special_tokens": 3}, {}, r"special tokens must be text, not \[3\]"),
+        ({"extra_special_tokens": {"entity_token": ["[E1]"]}}, {}, "special tokens must be text"),
         ({}, {"added_tokens.json": {"[E1]": "8"}}, r"'\[E1\]' has no id: '8'"),
     ],
 )
@@ -156,3 +174,11 @@ def test_added_tokens_that_cannot_be_understood_are_one_line(tmp_path, config, f
     write_folder(tmp_path, config, files)
     with pytest.raises(UserError, match=message):
         load_tokenizer(tmp_path)
+
+
+def test_extra_tokens_under_names_are_added_to_a_vocabulary_too(tmp_path):
+    write_vocabulary(tmp_path, LETTERS)
+    config = {"tokenizer_class": "BertTokenizer", "extra_special_tokens": {"entity_token": "[E1]"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    reference = opened_by_transformers(tmp_path)
+    assert_reads_alike(load_tokenizer(tmp_path), reference, [*TEXTS, ADDED, "entity_token"])
