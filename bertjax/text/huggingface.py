@@ -29,6 +29,7 @@ from bertjax.text.wordpiece import (
     read_lines,
     refuse_other_case,
     register_special,
+    survive_lines,
     wordpiece_backend,
     wordpiece_normalizer,
 )
@@ -74,7 +75,8 @@ def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokeniz
     special = find_special_ids(ids, str(path), names_of_special(path.parent, config))
     tokens = sorted(ids, key=ids.__getitem__)
     settings = _wordpiece_settings(backend, special)
-    if settings is not None and ids[tokens[-1]] == len(tokens) - 1:
+    has_gaps = ids[tokens[-1]] != len(tokens) - 1
+    if settings is not None and not has_gaps and survive_lines(tokens):
         tokenizer = make_wordpiece(tokens, settings, str(path))
     else:
         tokenizer = _as_it_is(backend, special, values)

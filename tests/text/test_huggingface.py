@@ -175,6 +175,42 @@ def test_gaps_in_the_ids_are_special(tmp_path):
     assert tokenizer.special_ids == (0, 1, 2, 3, 4, 7, 8)
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["\u3000", "z"],
+        ["z", "\u3000"],
+        ["foo ", "z"],
+        ["a\nb", "z"],
+        ["\r", "z"],
+        ["\u2028", "\x85", "z"],
+        ["z", ""],
+    ],
+)
+def test_pieces_that_no_line_can_hold_survive_saving(tmp_path, pieces):
+    model = json.loads(tokenizer_json())["model"]
+    model["vocab"] = {piece: n for n, piece in enumerate([*SPECIALS, "a", *pieces])}
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(model=model))
+    tokenizer = load_tokenizer(tmp_path)
+    tokenizer.save(tmp_path / "saved")
+    saved = load_tokenizer(tmp_path / "saved")
+    assert (saved.digest, saved.vocab_size) == (tokenizer.digest, len(model["vocab"]))
+    assert [saved.id_to_token(n) for n in model["vocab"].values()] == list(model["vocab"])
+    assert saved.encode("a z [MASK]") == [5, model["vocab"].get("z"), 4]
+
+
+@pytest.mark.parametrize("pieces", [["z"], ["", " z"], ["\ufeff", "a\u3000b"]])
+def test_pieces_that_lines_can_hold_are_saved_as_lines(tmp_path, pieces):
+    model = json.loads(tokenizer_json())["model"]
+    model["vocab"] = {piece: n for n, piece in enumerate([*SPECIALS, "a", *pieces])}
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(model=model))
+    load_tokenizer(tmp_path).save(tmp_path / "saved")
+    assert sorted(file.name for file in (tmp_path / "saved").iterdir()) == [
+        "vocab.txt",
+        "wordpiece.json",
+    ]
+
+
 def test_rules_of_any_other_kind_are_followed_as_they_stand(tmp_path):
     rules = {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]}
     splitter = {"type": "WhitespaceSplit"}
