@@ -101,9 +101,10 @@ def _extra_special(named: Mapping[str, Any], folder: Path) -> list[str]:
     # A list takes the older one's place, as in transformers 5; a dict stands beside it.
     tokens = [*_each(extra), *_each(older)] if isinstance(extra, dict) else _each(extra or older)
     contents = [token.get("content") if isinstance(token, dict) else token for token in tokens]
-    if not all(isinstance(content, str) for content in contents):
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) < len(contents):
         raise UserError(f"{folder}: its special tokens must be text, not {tokens!r}")
-    return contents
+    return texts
 
 
 def _each(tokens: Any) -> list[Any]:

@@ -85,7 +85,10 @@ def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokeniz
 
 
 def load_vocabulary(path: Path, cased: bool | None = None) -> BackendTokenizer:
-    """Reads a `vocab.txt` and the settings beside it; without any, capital letters mean cased.
+    """Reads a `vocab.txt` and the settings beside it.
+
+    Case is what `do_lower_case` says, else `cased`; else BERT's own class is uncased, as by its
+    default, and where it is not named, capital letters mean cased.
 
     Raises:
         UserError: not a vocabulary, special tokens missing, added tokens whose ids contradict the
@@ -97,8 +100,12 @@ def load_vocabulary(path: Path, cased: bool | None = None) -> BackendTokenizer:
     if (lower_case := config.get("do_lower_case")) is not None:
         refuse_other_case(not lower_case, cased, path)
         cased = not lower_case
+    elif cased is None:
+        # Not by config.json's model type: cased models without a class, as BioBERT and SciBERT
+        # have been published, would become uncased, as they do in transformers.
+        cased = config.get("tokenizer_class") not in _BERT_CLASSES and has_capitals(tokens)
     settings = WordPieceSettings(
-        cased=has_capitals(tokens) if cased is None else cased,
+        cased=cased,
         strip_accents=config.get("strip_accents"),
         separate_chinese=config.get("tokenize_chinese_chars") is not False,
     )

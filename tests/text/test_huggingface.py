@@ -79,30 +79,6 @@ def test_special_tokens_of_other_names_are_read(tmp_path, place):
     assert load_tokenizer(tmp_path / "saved").digest == tokenizer.digest
 
 
-@pytest.mark.parametrize(
-    ("tokens", "config", "cased", "expected"),
-    [
-        (["dog"], None, None, False),
-        (["dog", "Dog"], None, None, True),
-        (["dog", "\u00c9", "\u2126"], None, None, False),
-        (["dog", "<S>", "<T>"], None, None, False),  # Google's Chinese vocabulary
-        (["dog"], None, True, True),
-        (["dog"], {"do_lower_case": False}, None, True),
-        (["dog", "Dog"], {"do_lower_case": True}, None, False),
-        (["dog", "Dog"], {"model_max_length": 512}, None, True),
-    ],
-)
-def test_case_comes_from_the_caller_the_files_beside_or_the_pieces(
-    tmp_path, tokens, config, cased, expected
-):
-    file = write_vocabulary(tmp_path, [*SPECIALS, *tokens])
-    if config is not None:
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    tokenizer = load_tokenizer(file, cased)
-    assert tokenizer.cased is expected
-    assert (tokenizer.encode("DOG") == [tokenizer.token_to_id("dog")]) is not expected
-
-
 def tokenizer_json(**changes):
     """A small `tokenizer.json`, with other values at its top level."""
     values = {
