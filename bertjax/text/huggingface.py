@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, models
+from tokenizers import models
 
 from bertjax.errors import UserError
 from bertjax.files import read_json
+from bertjax.text.added_tokens import CONFIG_FILE, NAME_KEYS, add_tokens, names_of_special
 from bertjax.text.backend import BackendTokenizer
 from bertjax.text.vocabulary import WORD_START, SpecialIds, find_special_ids
 from bertjax.text.wordpiece import (
@@ -28,22 +29,14 @@ from bertjax.text.wordpiece import (
     read_lines,
     refuse_other_case,
     register_special,
+    survive_lines,
     wordpiece_backend,
     wordpiece_normalizer,
 )
 
 TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
 GENERIC_CLASS = "PreTrainedTokenizerFast"
 """The `tokenizer_class` that takes tokenizer.json as it is, in transformers 4 and 5 alike."""
-NAME_KEYS = {
-    "pad": "pad_token",
-    "unknown": "unk_token",
-    "classifier": "cls_token",
-    "separator": "sep_token",
-    "mask": "mask_token",
-}
-"""What tokenizer_config.json calls the five special tokens."""
 
 # These normalise as tokenizer_config.json says, whatever tokenizer.json says.
 _BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
@@ -59,8 +52,8 @@ def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokeniz
     """Reads a `tokenizer.json` and the settings beside it.
 
     Raises:
-        UserError: not a tokenizer, neither WordPiece nor SentencePiece, special tokens missing, or
-            one that does otherwise than `cased`.
+        UserError: not a tokenizer, neither WordPiece nor SentencePiece, special tokens missing,
+            added tokens whose ids contradict it, or one that does otherwise than `cased`.
     """
     config = _read_config(path.parent)
     values = read_json(path) | {"truncation": None, "padding": None}
@@ -75,12 +68,15 @@ def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokeniz
         backend = tokenizers.Tokenizer.from_str(json.dumps(values))
     except Exception as error:  # the library raises nothing narrower
         raise UserError(f"{path}: not a tokenizer that can be read ({error})") from error
+    _refuse_unknown_kind(backend, path)
+    if add_tokens(backend, path, config):
+        values = json.loads(backend.to_str())
     ids = backend.get_vocab(with_added_tokens=True)
-    _refuse_unknown_kind(backend, ids, path)
-    special = find_special_ids(ids, str(path), _names(path.parent, config))
+    special = find_special_ids(ids, str(path), names_of_special(path.parent, config))
     tokens = sorted(ids, key=ids.__getitem__)
     settings = _wordpiece_settings(backend, special)
-    if settings is not None and ids[tokens[-1]] == len(tokens) - 1:
+    has_gaps = ids[tokens[-1]] != len(tokens) - 1
+    if settings is not None and not has_gaps and survive_lines(tokens):
         tokenizer = make_wordpiece(tokens, settings, str(path))
     else:
         tokenizer = _as_it_is(backend, special, values)
@@ -89,7 +85,10 @@ def load_tokenizer_json(path: Path, cased: bool | None = None) -> BackendTokeniz
 
 
 def load_vocabulary(path: Path, cased: bool | None = None) -> BackendTokenizer:
-    """Reads a `vocab.txt` and the settings beside it; without any, capital letters mean cased.
+    """Reads a `vocab.txt` and the settings beside it.
+
+    Case is what `do_lower_case` says, else `cased`; else BERT's own class is uncased, as by its
+    default, and where it is not named, capital letters mean cased.
 
     Raises:
         UserError: not a vocabulary, special tokens missing, added tokens whose ids contradict the
@@ -101,22 +100,19 @@ def load_vocabulary(path: Path, cased: bool | None = None) -> BackendTokenizer:
     if (lower_case := config.get("do_lower_case")) is not None:
         refuse_other_case(not lower_case, cased, path)
         cased = not lower_case
+    elif cased is None:
+        # Not by config.json's model type: cased models without a class, as BioBERT and SciBERT
+        # have been published, would become uncased, as they do in transformers.
+        cased = config.get("tokenizer_class") not in _BERT_CLASSES and has_capitals(tokens)
     settings = WordPieceSettings(
-        cased=has_capitals(tokens) if cased is None else cased,
+        cased=cased,
         strip_accents=config.get("strip_accents"),
         separate_chinese=config.get("tokenize_chinese_chars") is not False,
     )
     ids = {token: index for index, token in enumerate(tokens)}
-    special = find_special_ids(ids, str(path), _names(path.parent, config))
+    special = find_special_ids(ids, str(path), names_of_special(path.parent, config))
     backend = wordpiece_backend(ids, settings, tokens[special.unknown])
-    for index, token in _added_tokens(path.parent, config):
-        add = backend.add_special_tokens if token.special else backend.add_tokens
-        add([token])
-        if index is not None and backend.token_to_id(token.content) != index:
-            raise UserError(
-                f"{path}: the files beside it add {token.content!r} as token {index}, "
-                f"but it is token {backend.token_to_id(token.content)}"
-            )
+    add_tokens(backend, path, config)
     if _wordpiece_settings(backend, special) == settings:
         return make_wordpiece(tokens, settings, str(path))
     return _as_it_is(backend, special, json.loads(backend.to_str()))
@@ -227,7 +223,8 @@ def _have_usual_names(ids: Mapping[str, int], special: SpecialIds) -> bool:
         return False
 
 
-def _refuse_unknown_kind(backend: tokenizers.Tokenizer, ids: Mapping[str, int], path: Path) -> None:
+def _refuse_unknown_kind(backend: tokenizers.Tokenizer, path: Path) -> None:
+    ids = backend.get_vocab(with_added_tokens=True)
     is_wordpiece = isinstance(backend.model, models.WordPiece)
     if not is_wordpiece and not any(token.startswith(WORD_START) for token in ids):
         raise UserError(
@@ -250,40 +247,3 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "be read here"
         )
     return config
-
-
-def _names(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """The special tokens that the files name, by role."""
-    file = folder / "special_tokens_map.json"
-    named = (read_json(file) if file.is_file() else {}) | dict(config)
-    names = {}
-    for role, key in NAME_KEYS.items():
-        token = named.get(key)
-        content = token.get("content") if isinstance(token, dict) else token
-        if isinstance(content, str):
-            names[role] = content
-    return names
-
-
-def _added_tokens(
-    folder: Path, config: Mapping[str, Any]
-) -> Iterator[tuple[int | None, AddedToken]]:
-    """The tokens to be found whole in a text, with their ids where the files state them."""
-    if "added_tokens_decoder" in config:
-        try:
-            listed = {int(i): AddedToken(**t) for i, t in config["added_tokens_decoder"].items()}
-        except (AttributeError, TypeError, ValueError) as error:
-            raise UserError(f"{folder / CONFIG_FILE}: added_tokens_decoder: {error}") from error
-        yield from sorted(listed.items(), key=lambda item: item[0])
-        return
-    map_file, added_file = folder / "special_tokens_map.json", folder / "added_tokens.json"
-    named = (read_json(map_file) if map_file.is_file() else {}) | dict(config)
-    extra = named.get("extra_special_tokens") or named.get("additional_special_tokens") or []
-    special = [str(token["content"] if isinstance(token, dict) else token) for token in extra]
-    added = read_json(added_file) if added_file.is_file() else {}
-    for token, index in sorted(added.items(), key=lambda item: item[1]):
-        is_special = token in special
-        yield index, AddedToken(token, special=is_special, normalized=not is_special)
-    for token in special:
-        if token not in added:
-            yield None, AddedToken(token, special=True, normalized=False)

@@ -97,8 +97,8 @@ def load_tokenizer(path: str | Path, cased: bool | None = None) -> Tokenizer:
         path: a folder written by `save`, or holding one in `tokenizer/` (DATA, RUN); a Hugging
             Face or Google folder; one of their files: `vocab.txt`, `tokenizer.json`, a
             SentencePiece model (`.model`, `.spiece`), whose ids a `vocab.txt` beside it may change.
-        cased: for a bare `vocab.txt`; None takes the settings beside it, else a vocabulary with
-            capital letters is cased.
+        cased: for a bare `vocab.txt`; None takes the settings beside it or their class's default,
+            else a vocabulary with capital letters is cased.
 
     Raises:
         UserError: nothing readable there, special tokens missing, files that contradict each

@@ -68,7 +68,16 @@ def load_wordpiece(path: Path, cased: bool | None = None) -> BackendTokenizer:
 
 def read_lines(path: Path) -> list[str]:
     """The tokens of a `vocab.txt`; raises UserError if it is no text."""
-    lines = read_text(path).replace("\r\n", "\n").rstrip("\n").split("\n")
+    return _lines(read_text(path))
+
+
+def survive_lines(tokens: Sequence[str]) -> bool:
+    """Whether a `vocab.txt` gives these tokens back: none ends in white space or breaks a line."""
+    return _lines(as_text(tokens).encode().decode("utf-8-sig")) == list(tokens)
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     return [line.rstrip() for line in lines]
 
 

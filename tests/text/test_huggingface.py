@@ -66,71 +66,6 @@ def test_all_but_special_tokens_can_be_put_in_lower_case(tmp_path):
     assert_reads_alike(lower_cased(load_tokenizer(tmp_path)), reference, [*TEXTS, "[MASK] ΟΔΟΣ İ"])
 
 
-def test_tokens_that_a_user_added_are_found_whole(tmp_path):
-    reference = hugging_face_tokenizer(google_vocabulary(cased=False))
-    reference.add_tokens(["unheardof", "[E1]"])
-    reference.add_special_tokens({"additional_special_tokens": ["[E2]"]})
-    reference.save_pretrained(tmp_path)
-    tokenizer = load_tokenizer(tmp_path)
-    texts = [*TEXTS, "an unheardof UNHEARDOF [E1] b[E2]c"]
-    assert_reads_alike(tokenizer, reference, texts)
-    assert tokenizer.token_to_id("[E2]") in tokenizer.special_ids
-    assert tokenizer.token_to_id("unheardof") not in tokenizer.special_ids
-    tokenizer.save(tmp_path / "saved")
-    saved = load_tokenizer(tmp_path / "saved")
-    assert saved.digest == tokenizer.digest
-    assert saved.encode_batch(texts) == tokenizer.encode_batch(texts)
-
-
-def added_token(content, special):
-    flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": not special}
-    return {"content": content, "special": special, **flags}
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        {
-            "tokenizer_config.json": {
-                "added_tokens_decoder": {
-                    **{str(n): added_token(token, True) for n, token in enumerate(SPECIALS)},
-                    "9": added_token("word", False),
-                    "10": added_token("[E1]", True),
-                },
-            },
-        },
-        {
-            "added_tokens.json": {"[E1]": 10, "word": 9},
-            "special_tokens_map.json": {"additional_special_tokens": [{"content": "[E1]"}]},
-        },
-    ],
-    ids=["transformers 4.34 on", "before"],
-)
-def test_added_tokens_beside_a_vocabulary_are_read(tmp_path, files):
-    vocabulary = write_vocabulary(tmp_path, LETTERS)
-    for name, values in files.items():
-        (tmp_path / name).write_text(json.dumps(values))
-    tokenizer = load_tokenizer(tmp_path)
-    assert tokenizer.encode("a word[E1]b") == [5, 9, 10, 6]
-    assert tokenizer.encode("a word", plain_text=True) == [5, 9]
-    assert 10 in tokenizer.special_ids
-    vocabulary.write_text(vocabulary.read_text() + "extra\n")
-    with pytest.raises(UserError, match="add 'word' as token 9, but it is token 10"):
-        load_tokenizer(tmp_path)
-
-
-def test_added_tokens_that_are_in_the_vocabulary_change_nothing(tmp_path):
-    write_vocabulary(tmp_path, LETTERS)
-    digest = load_tokenizer(tmp_path).digest
-    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"mask_token": "[MASK]"}))
-    (tmp_path / "tokenizer_config.json").write_text(
-        json.dumps(
-            {"added_tokens_decoder": {str(n): added_token(t, True) for n, t in enumerate(SPECIALS)}}
-        )
-    )
-    assert load_tokenizer(tmp_path).digest == digest
-
-
 @pytest.mark.parametrize("place", ["tokenizer_config.json", "special_tokens_map.json"])
 def test_special_tokens_of_other_names_are_read(tmp_path, place):
     tokens = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[MASK]", "[HIDE]", "a", "b"]
@@ -142,30 +77,6 @@ def test_special_tokens_of_other_names_are_read(tmp_path, place):
     assert tokenizer.encode("a[HIDE]b") == [6, 5, 7]
     tokenizer.save(tmp_path / "saved")
     assert load_tokenizer(tmp_path / "saved").digest == tokenizer.digest
-
-
-@pytest.mark.parametrize(
-    ("tokens", "config", "cased", "expected"),
-    [
-        (["dog"], None, None, False),
-        (["dog", "Dog"], None, None, True),
-        (["dog", "\u00c9", "\u2126"], None, None, False),
-        (["dog", "<S>", "<T>"], None, None, False),  # Google's Chinese vocabulary
-        (["dog"], None, True, True),
-        (["dog"], {"do_lower_case": False}, None, True),
-        (["dog", "Dog"], {"do_lower_case": True}, None, False),
-        (["dog", "Dog"], {"model_max_length": 512}, None, True),
-    ],
-)
-def test_case_comes_from_the_caller_the_files_beside_or_the_pieces(
-    tmp_path, tokens, config, cased, expected
-):
-    file = write_vocabulary(tmp_path, [*SPECIALS, *tokens])
-    if config is not None:
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    tokenizer = load_tokenizer(file, cased)
-    assert tokenizer.cased is expected
-    assert (tokenizer.encode("DOG") == [tokenizer.token_to_id("dog")]) is not expected
 
 
 def tokenizer_json(**changes):
@@ -238,6 +149,42 @@ def test_gaps_in_the_ids_are_special(tmp_path):
     tokenizer = load_tokenizer(tmp_path)
     assert (tokenizer.vocab_size, tokenizer.encode("a b")) == (10, [5, 9])
     assert tokenizer.special_ids == (0, 1, 2, 3, 4, 7, 8)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["\u3000", "z"],
+        ["z", "\u3000"],
+        ["foo ", "z"],
+        ["a\nb", "z"],
+        ["\r", "z"],
+        ["\u2028", "\x85", "z"],
+        ["z", ""],
+    ],
+)
+def test_pieces_that_no_line_can_hold_survive_saving(tmp_path, pieces):
+    model = json.loads(tokenizer_json())["model"]
+    model["vocab"] = {piece: n for n, piece in enumerate([*SPECIALS, "a", *pieces])}
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(model=model))
+    tokenizer = load_tokenizer(tmp_path)
+    tokenizer.save(tmp_path / "saved")
+    saved = load_tokenizer(tmp_path / "saved")
+    assert (saved.digest, saved.vocab_size) == (tokenizer.digest, len(model["vocab"]))
+    assert [saved.id_to_token(n) for n in model["vocab"].values()] == list(model["vocab"])
+    assert saved.encode("a z [MASK]") == [5, model["vocab"].get("z"), 4]
+
+
+@pytest.mark.parametrize("pieces", [["z"], ["", " z"], ["\ufeff", "a\u3000b"]])
+def test_pieces_that_lines_can_hold_are_saved_as_lines(tmp_path, pieces):
+    model = json.loads(tokenizer_json())["model"]
+    model["vocab"] = {piece: n for n, piece in enumerate([*SPECIALS, "a", *pieces])}
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(model=model))
+    load_tokenizer(tmp_path).save(tmp_path / "saved")
+    assert sorted(file.name for file in (tmp_path / "saved").iterdir()) == [
+        "vocab.txt",
+        "wordpiece.json",
+    ]
 
 
 def test_rules_of_any_other_kind_are_followed_as_they_stand(tmp_path):
