@@ -153,7 +153,7 @@ def forward(
 def mlm_logits(params: Params, config: ModelConfig, hidden: jax.Array) -> jax.Array:
     """Float32 logits [..., padded vocab] of hidden states [..., hidden], in their own dtype.
 
-    The rows that round the vocabulary up to a multiple of 256 get -1e9.
+    The rows that round the vocabulary up to a multiple of 128 get -1e9.
     """
     head = _merge("mlm_head", params["mlm_head"], config, hidden.dtype)
     return head(hidden, params["embeddings"]["token"])

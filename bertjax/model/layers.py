@@ -12,7 +12,7 @@ from flax import nnx
 from bertjax.config import ModelConfig
 from bertjax.model.matmul import matmul
 
-VOCAB_MULTIPLE = 256  # so that up to 256 devices can divide the token table among them
+VOCAB_MULTIPLE = 128  # so that the vocabulary can be cut over any usual number of devices
 
 
 class Keys:
@@ -32,7 +32,7 @@ class Keys:
 
 
 def vocab_rows(config: ModelConfig) -> int:
-    """The vocabulary size rounded up to a multiple of 256: the rows of the token table."""
+    """The vocabulary size rounded up to a multiple of 128: the rows of the token table."""
     assert config.vocab_size is not None, "model.vocab_size is taken from the data first"
     return -(-config.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 

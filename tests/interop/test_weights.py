@@ -48,7 +48,7 @@ def test_the_vocabularys_added_rows_are_zero_and_the_others_as_given():
         (params["embeddings"]["token"], "embeddings/token"),
         (params["mlm_head"]["bias"], "mlm_head/bias"),
     ):
-        assert len(found) == 256
+        assert len(found) == 128
         np.testing.assert_array_equal(found[:50], given[path].read())
         assert not found[50:].any()
 
