@@ -150,7 +150,7 @@ def run_fill_mask(parsed: argparse.Namespace, _: list[str]) -> None:
     _tell_source(parsed.checkpoint, bert.source)
     if parsed.json:
         candidates = [[{"token": t, "probability": p} for t, p in mask] for mask in masks]
-        print(dump_json({"text": parsed.text, "masks": candidates}, ensure_ascii=False))
+        print(dump_json({"text": parsed.text, "masks": candidates}))
         return
     for number, mask in enumerate(masks, 1):
         words = "  ".join(f"{token} {probability:.3f}" for token, probability in mask)

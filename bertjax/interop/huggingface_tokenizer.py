@@ -13,7 +13,13 @@ from bertjax.text.huggingface import CONFIG_FILE, GENERIC_CLASS, NAME_KEYS, TOKE
 from bertjax.text.sentencepiece import MODEL_FILE, SentencePiece
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import as_text, write_files
-from bertjax.text.wordpiece import LONGEST_WORD, PREFIX, VOCABULARY_FILE, register_special
+from bertjax.text.wordpiece import (
+    LONGEST_WORD,
+    PREFIX,
+    VOCABULARY_FILE,
+    register_special,
+    survive_lines,
+)
 
 
 def save_tokenizer(
@@ -75,7 +81,7 @@ def _backend(
     if tokenizer.kind != "wordpiece":
         return backend, {}
     tokens = [tokenizer.id_to_token(index) for index in range(tokenizer.vocab_size)]
-    return backend, {VOCABULARY_FILE: as_text(tokens).encode()}
+    return backend, {VOCABULARY_FILE: as_text(tokens).encode()} if survive_lines(tokens) else {}
 
 
 def _class(values: dict[str, Any]) -> dict[str, Any]:

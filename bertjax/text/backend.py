@@ -84,7 +84,8 @@ class BackendTokenizer:
 
     def encode_batch(self, texts: list[str], *, plain_text: bool = False) -> list[list[int]]:
         backend = self._plain if plain_text else self.backend
-        encodings = backend.encode_batch_fast(texts, add_special_tokens=False)
+        checked = [require_unicode(text) for text in texts]
+        encodings = backend.encode_batch_fast(checked, add_special_tokens=False)
         return [self._checked(encoding.ids, plain_text) for encoding in encodings]
 
     def encode_with_offsets(
@@ -92,7 +93,7 @@ class BackendTokenizer:
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """The pieces of a text, and for each where it starts and ends in it, in characters."""
         backend = self._plain if plain_text else self.backend
-        encoding = backend.encode(text, add_special_tokens=False)
+        encoding = backend.encode(require_unicode(text), add_special_tokens=False)
         offsets = encoding.offsets
         if self._composes:
             stops = [*(start for start, _ in offsets), len(text)][1:]

@@ -90,13 +90,14 @@ class SentencePiece:
 
     def encode_batch(self, texts: list[str], *, plain_text: bool = False) -> list[list[int]]:
         del plain_text
-        return [self._plain(ids) for ids in self.backend.encode(texts)]
+        checked = [require_unicode(text) for text in texts]
+        return [self._plain(ids) for ids in self.backend.encode(checked)]
 
     def encode_with_offsets(
         self, text: str, *, plain_text: bool = False
     ) -> tuple[list[int], list[tuple[int, int]]]:
         del plain_text
-        mapping = self.backend.encode(text, return_type="offset_mapping")
+        mapping = self.backend.encode(require_unicode(text), return_type="offset_mapping")
         offsets = [without_spaces(text, start, end) for start, end in mapping["offsets"]]
         return self._plain(mapping["ids"]), offsets
 

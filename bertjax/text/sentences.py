@@ -16,6 +16,7 @@ _SENTENCE_END = (*".!?…", *_FULL_STOPS)
 _QUOTES = r"[\"'“”‘’«»()\[\]]"
 _WIDE_SPACE = re.compile(r"(?![\x00-\x7f])\s")
 _FULL_STOP = re.compile(f"[{_FULL_STOPS}][{re.escape(_CLOSING)}]*")
+_BRACKETS = ("「」", "『』", "（）", "【】", "《》", "〈〉", "“”")
 _BLOCK = 4096  # characters
 _SUSPICIOUS_LENGTH = 300  # characters; longer sentences may hide a quotation that never closes
 _SEVERAL_SENTENCES = 0.1  # share of lines; files of one sentence per line stay below 0.06
@@ -81,14 +82,20 @@ def _parts(text: str) -> Iterator[str]:
 def _blocks(text: str) -> Iterator[str]:
     """A text cut after full stops that need no space, each part long but the last.
 
-    The library takes time by the square of the number of such full stops.
+    The library takes time by the square of the number of such full stops. A part ends outside
+    brackets and quotations, unless one does not close for as long as a part should be.
     """
     start = 0
     for found in _FULL_STOP.finditer(text):
-        if found.end() - start >= _BLOCK:
-            yield text[start : found.end()]
+        part = text[start : found.end()]
+        if len(part) >= _BLOCK and (len(part) >= 2 * _BLOCK or _are_closed(part)):
+            yield part
             start = found.end()
     yield text[start:]
+
+
+def _are_closed(part: str) -> bool:
+    return all(part.count(opening) == part.count(closing) for opening, closing in _BRACKETS)
 
 
 def _segments(text: str) -> Iterator[str]:

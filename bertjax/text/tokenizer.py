@@ -47,7 +47,9 @@ class Tokenizer(Protocol):
     continues_word: np.ndarray
 
     def encode(self, text: str, *, plain_text: bool = False) -> list[int]:
-        """Ids without special tokens around them; UserError for what is no valid Unicode.
+        """Ids without special tokens around them.
+
+        This and the next two raise UserError for what is no text in valid Unicode.
 
         A special token that is written out in the text, such as "[MASK]", is read as the
         vocabulary's owner reads it: WordPiece finds it, as Hugging Face's BertTokenizerFast does;

@@ -10,6 +10,7 @@ import pytest
 from bertjax.interop.huggingface_tokenizer import save_tokenizer
 from bertjax.interop.sentencepiece_model import read_model
 from bertjax.text.tokenizer import load_tokenizer, train_sentencepiece, train_wordpiece
+from bertjax.text.wordpiece import WordPieceSettings, wordpiece_backend
 from tests.interop.test_sentencepiece_backend import library_model
 from tests.text.hard_cases import HARD_CASES, WRITTEN_OUT, google_vocabulary, write_vocabulary
 from tests.text.test_sentencepiece import TEXT
@@ -182,3 +183,16 @@ def test_of_a_model_with_one_segment_both_texts_of_a_pair_have_it(tmp_path):
     found = exported("the first", "the second")
     assert found["input_ids"] == [begin, *first, end, *second, end]
     assert not any(found["token_type_ids"])
+
+
+def test_a_piece_that_no_line_can_hold_leaves_the_list_of_pieces_out(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "a\nb", "z"]
+    backend = wordpiece_backend(
+        {piece: index for index, piece in enumerate(pieces)}, WordPieceSettings(cased=True), "[UNK]"
+    )
+    (source / "tokenizer.json").write_text(backend.to_str())
+    exported = opened(load_tokenizer(source), tmp_path / "bert")
+    assert exported.convert_tokens_to_ids(["a\nb", "z"]) == [6, 7]
+    assert not (tmp_path / "bert" / "vocab.txt").exists()

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from bertjax.config import ModelConfig
-from bertjax.model.layers import Keys, LayerNorm, add_bias, gelu
+from bertjax.model.layers import Keys, LayerNorm, add_bias, gelu, vocab_rows
 from bertjax.model.matmul import matmul, outer_sum
 
 
@@ -110,3 +110,8 @@ def test_keys_are_those_of_flax():
     own, flax = Keys(jax.random.key(7)), nnx.Rngs(params=jax.random.key(7))
     for _ in range(3):
         assert own.params() == flax.params()
+
+
+@pytest.mark.parametrize(("pieces", "rows"), [(30_522, 30_592), (8_192, 8_192), (1, 128)])
+def test_the_token_table_has_a_multiple_of_128_rows(pieces, rows):
+    assert vocab_rows(ModelConfig(vocab_size=pieces)) == rows

@@ -48,8 +48,18 @@ def test_the_library_never_sees_more_of_them_than_it_takes_well(monkeypatch):
         return segment(language, text)
 
     monkeypatch.setattr("bertjax.text.sentences.segment", watched)
-    assert list(split_sentences(["「好。」他说好。" * 2000])) == ["「好。」", "他说好。"] * 2000
+    sentences = ["他说：「今天很好。我们走吧。」", "大家都同意了。"]
+    assert list(split_sentences(["".join(sentences) * 2000])) == sentences * 2000
     assert max(map(len, shown)) < 5000
+
+
+def test_a_bracket_that_never_closes_does_not_make_the_library_see_all(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "bertjax.text.sentences.segment", lambda _, text: (shown.append(text), [text])[1]
+    )
+    list(split_sentences(["「" + "他说好。" * 20_000]))
+    assert max(map(len, shown)) < 9000
 
 
 def test_lines_broken_at_a_fixed_width_are_joined_first():

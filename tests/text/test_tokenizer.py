@@ -16,9 +16,10 @@ def tokenizer(request):
 
 
 @pytest.mark.parametrize("text", ["Paris \ud800", 7, None])
-def test_what_is_no_text_in_valid_unicode_is_refused(tokenizer, text):
+@pytest.mark.parametrize("method", ["encode", "encode_batch", "encode_with_offsets"])
+def test_what_is_no_text_in_valid_unicode_is_refused(tokenizer, method, text):
     with pytest.raises(UserError, match="is no text in valid Unicode"):
-        tokenizer.encode(text)
+        getattr(tokenizer, method)([text] if method == "encode_batch" else text)
 
 
 @pytest.mark.parametrize("index", [-1, 10**6])
