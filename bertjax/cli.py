@@ -26,9 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
     choose_platform()
     if arguments is None:  # this process is the command
-        for stream in (sys.stdout, sys.stderr):  # a terminal may lack the text's characters
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        if isinstance(sys.stdout, io.TextIOWrapper):  # it may lack the text's characters
+            sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does always
         signal.signal(signal.SIGTERM, _stop)
         # Importing and tracing make millions of objects that stay: a tenth of a start went into
         # looking for garbage among them after every few hundred.

@@ -74,12 +74,25 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     name, _, arguments = str(path).partition(":")
     file = _find_config(Path(name))
     if file.suffix == ".json":
-        config = from_json(file.read_bytes(), str(file))
+        config = _without_findings(from_json(file.read_bytes(), str(file)))
     else:
         config = _call_get_config(file, arguments)
     for text in overrides:
         config = apply_override(config, text)
     return _settle_steps(config, {_override_name(text) for text in overrides})
+
+
+def _without_findings(config: Config) -> Config:
+    """A run's config without the weights and the threshold that it found in its own files.
+
+    Its labels stay: they say what the outputs stand for.
+    """
+    task = config.task
+    if isinstance(task, Classification) and task.class_weights == "balanced":
+        task = dataclasses.replace(task, label_weights=())
+    elif isinstance(task, QuestionAnswering):
+        task = dataclasses.replace(task, null_threshold=QuestionAnswering.null_threshold)
+    return dataclasses.replace(config, task=task)
 
 
 def apply_override(config: Config, text: str) -> Config:

@@ -121,7 +121,7 @@ def bit_words(
 
     Both are hashes with a 32-bit seed of (key, site, row) each: with one seed, two rows whose seeds
     lie close would be shifted copies. They cost little beside the elements, which are left with
-    a sum and a product.
+    a product and two sums (`mix_words`).
 
     Returns:
         uint32 [batch, *shape[:-1]], a word for each line along the last axis, and [batch,

@@ -4,13 +4,10 @@ import dataclasses
 import math
 
 from bertjax.config import (
-    Classification,
     Config,
     DataConfig,
     MaskingConfig,
     ModelConfig,
-    QuestionAnswering,
-    TaskConfig,
     phases,
 )
 from bertjax.errors import UserError
@@ -44,22 +41,12 @@ def with_model(config: Config, model: ModelConfig) -> Config:
     own = {name: asked.pop(name) for name in _MODEL_SETTINGS}
     if config.data == data:  # a run's config; labels follow from its task
         del asked["labels"]
-        config = dataclasses.replace(config, task=_without_findings(config.task))
     for name, value in asked.items():
         if value not in (default[name], known[name]):
             raise UserError(
                 f"model.{name}={value}: the checkpoint says what it is, {known[name]}; leave it out"
             )
     return dataclasses.replace(config, model=dataclasses.replace(model, **own), data=data)
-
-
-def _without_findings(task: TaskConfig) -> TaskConfig:
-    """The settings without what a run has found out from its own files."""
-    if isinstance(task, Classification) and task.class_weights == "balanced":
-        return dataclasses.replace(task, label_weights=())
-    if isinstance(task, QuestionAnswering):
-        return dataclasses.replace(task, null_threshold=QuestionAnswering.null_threshold)
-    return task
 
 
 def with_planned_steps(config: Config, examples: int) -> Config:

@@ -86,6 +86,9 @@ def _added_tokens(
         for token, index in _read_if_there(folder / "added_tokens.json").items():
             if not isinstance(index, int):
                 raise UserError(f"{folder / 'added_tokens.json'}: {token!r} has no id: {index!r}")
+            if index in listed:
+                twice = f"{listed[index].content!r} and {token!r}"
+                raise UserError(f"{folder / 'added_tokens.json'}: {twice} have the same id")
             is_special = token in named
             listed[index] = AddedToken(token, special=is_special, normalized=not is_special)
     yield from sorted(listed.items(), key=lambda item: item[0])

@@ -15,8 +15,8 @@ _CLOSING = "\"'”’」』)）]】》〉"
 _SENTENCE_END = (*".!?…", *_FULL_STOPS)
 _QUOTES = r"[\"'“”‘’«»()\[\]]"
 _WIDE_SPACE = re.compile(r"(?![\x00-\x7f])\s")
-_FULL_STOP = re.compile(f"[{_FULL_STOPS}][{re.escape(_CLOSING)}]*")
-_BRACKETS = ("「」", "『』", "（）", "【】", "《》", "〈〉", "“”")
+_FULL_STOP = re.compile(f"[{_FULL_STOPS}]+[{re.escape(_CLOSING)}]*")
+_BRACKETS = ("「」", "『』", "（）", "【】", "《》", "〈〉", "“”", "‘’", "«»", "()", "[]")
 _BLOCK = 4096  # characters
 _SUSPICIOUS_LENGTH = 300  # characters; longer sentences may hide a quotation that never closes
 _SEVERAL_SENTENCES = 0.1  # share of lines; files of one sentence per line stay below 0.06
@@ -95,6 +95,8 @@ def _blocks(text: str) -> Iterator[str]:
 
 
 def _are_closed(part: str) -> bool:
+    if part.count('"') % 2:
+        return False
     return all(part.count(opening) == part.count(closing) for opening, closing in _BRACKETS)
 
 

@@ -129,5 +129,5 @@ class Validation(Sequence[dict[str, jax.Array]]):
 
 
 def _device_positions() -> int:
-    """How many a device evaluates at once: more would be no faster, and take memory."""
+    """How many a device evaluates at once; more would take memory for the vocabulary's logits."""
     return 2048 if jax.default_backend() == "cpu" else 8192

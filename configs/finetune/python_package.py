@@ -5,11 +5,11 @@
         --train data/packages/train.tsv --dev data/packages/dev.tsv --run RUN
 
 What scripts/quickstart.sh ends with: the tiny model that it has just pretrained, beside the same
-model with random weights (`--scratch`). There are only 20 labelled paragraphs of each package, so
-that what counts is what pretraining told about the words that are not in them.
+model with random weights (`--scratch`). There are only 20 labelled paragraphs of each package.
 
 Measured with Python 3.11, accuracy on the dev file: 0.560 ± 0.016 pretrained (three seeds of
-pretraining, three of fine-tuning each), 0.443 ± 0.036 from scratch (three seeds).
+pretraining, three of fine-tuning each), 0.443 ± 0.036 from scratch (three seeds); counting words
+gives 0.559.
 """
 
 from bertjax.config import Classification, Config, DataConfig, OptimizerConfig, TrainConfig

@@ -182,3 +182,12 @@ def test_extra_tokens_under_names_are_added_to_a_vocabulary_too(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     reference = opened_by_transformers(tmp_path)
     assert_reads_alike(load_tokenizer(tmp_path), reference, [*TEXTS, ADDED, "entity_token"])
+
+
+def test_two_added_tokens_with_one_id_are_refused(tmp_path):
+    pieces = google_vocabulary(cased=False)
+    write_vocabulary(tmp_path, pieces)
+    both = {"[E1]": len(pieces), "word": len(pieces)}
+    (tmp_path / "added_tokens.json").write_text(json.dumps(both))
+    with pytest.raises(UserError, match=r"'\[E1\]' and 'word' have the same id"):
+        load_tokenizer(tmp_path)

@@ -40,7 +40,15 @@ def test_scripts_without_spaces_are_split():
     assert list(split_sentences(["这是一本书。那是笔！"])) == ["这是一本书。", "那是笔！"]
 
 
-def test_the_library_never_sees_more_of_them_than_it_takes_well(monkeypatch):
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["他说：「今天很好。我们走吧。」", "大家都同意了。"],
+        ['他说"今天很好。我们走吧。"', "大家都同意了。"],
+        ["大家都同意？！"],
+    ],
+)
+def test_the_library_never_sees_more_of_them_than_it_takes_well(sentences, monkeypatch):
     shown = []
 
     def watched(language, text):
@@ -48,7 +56,6 @@ def test_the_library_never_sees_more_of_them_than_it_takes_well(monkeypatch):
         return segment(language, text)
 
     monkeypatch.setattr("bertjax.text.sentences.segment", watched)
-    sentences = ["他说：「今天很好。我们走吧。」", "大家都同意了。"]
     assert list(split_sentences(["".join(sentences) * 2000])) == sentences * 2000
     assert max(map(len, shown)) < 5000
 
