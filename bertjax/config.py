@@ -11,6 +11,7 @@ import difflib
 import importlib.util
 import inspect
 import json
+import sysconfig
 import traceback
 import typing
 from collections.abc import Callable, Iterator
@@ -58,10 +59,10 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     """Reads `get_config()` of a Python file (or a run's `config.json`) and applies overrides.
 
     Where the config has phases, overriding a field that they hold too (`data.length`,
-    `train.batch_size`, `optimizer.learning_rate`, `optimizer.warmup_steps`) drops them: the run
-    then has the one phase that these fields describe, of as many steps. An override of
-    `train.phases` replaces them, and the steps with them. One of `train.steps` and `train.epochs`
-    replaces the other.
+    `train.batch_size`, `optimizer.learning_rate`, `optimizer.warmup_steps` or its share) drops
+    them: the run then has the one phase that these fields describe, of as many steps. An override
+    of `train.phases` replaces them, and with them the steps and the share of warmup. One of
+    `train.steps` and `train.epochs` replaces the other.
 
     Args:
         path: the file; `tiny` and `configs/tiny.py` are found from any folder. Arguments of
@@ -110,7 +111,9 @@ def _override_name(text: str) -> str:
 def _settle_steps(config: Config, overridden: set[str]) -> Config:
     """What overrides of single fields mean for phases, steps and epochs; see `load_config`."""
     train = config.train
-    if "optimizer.warmup_steps" in overridden and "optimizer.warmup_share" not in overridden:
+    warmup_told = "optimizer.warmup_steps" in overridden
+    warmup_told |= "train.phases" in overridden and bool(train.phases)
+    if warmup_told and "optimizer.warmup_share" not in overridden:
         optimizer = dataclasses.replace(config.optimizer, warmup_share=None)
         config = dataclasses.replace(config, optimizer=optimizer)
     for given, other in (("steps", "epochs"), ("epochs", "steps")):
@@ -208,8 +211,15 @@ def _users_code(file: Path, origin: str | None) -> Iterator[None]:
         raise UserError(": ".join([str(file), *(f"line {n}" for n in lines[-1:]), text])) from error
 
 
+def _configs() -> Path:
+    """The folder of configs: a checkout's, or what a wheel brought (setup.cfg, data_files)."""
+    checkout = Path(__file__).resolve().parent.parent / "configs"
+    installed = Path(sysconfig.get_path("data")) / "share" / "bertjax" / "configs"
+    return checkout if checkout.is_dir() else installed
+
+
 def _find_config(path: Path) -> Path:
-    configs = Path(__file__).resolve().parent.parent / "configs"
+    configs = _configs()
     tasks = configs / "finetune"
     ours = [configs / path, configs / f"{path}.py", tasks / f"{path}.py"]
     if path.parts[:1] == (configs.name,):

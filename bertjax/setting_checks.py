@@ -26,7 +26,8 @@ def validate(config: Config) -> None:
     _check_length("data.length", data.length, config.model.max_length)
     if config.train.phases and optimizer.warmup_share is not None:
         raise UserError(
-            "optimizer.warmup_share: every phase has its own warmup_steps; leave it out"
+            "optimizer.warmup_share: every phase has its own warmup_steps; "
+            "--optimizer.warmup_share=none"
         )
     if not config.train.phases:
         (plain,) = phases(config)
@@ -152,7 +153,8 @@ def _check_positive(name: str, value: float) -> None:
 def _check_length(name: str, length: int, max_length: int) -> None:
     if length > max_length:
         raise UserError(
-            f"{name}={length}: such sequences do not fit model.max_length={max_length} positions"
+            f"{name}={length}: such sequences do not fit model.max_length={max_length} positions; "
+            f"give {max_length} or fewer"
         )
     if length < 16:
         raise UserError(f"{name}={length}: must be at least 16")

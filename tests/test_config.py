@@ -1,11 +1,14 @@
 """Settings: files, overrides, JSON both ways, and every mistake refused in one line."""
 
+import configparser
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from bertjax import config as config_module
 from bertjax.config import (
     Config,
     Phase,
@@ -20,8 +23,33 @@ from bertjax.config import (
 from bertjax.errors import UserError
 from tests.test_settings import TWO_PHASES
 
-CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.py"))
-TASK_CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/finetune/*.py"))
+FOLDER = Path(__file__).parent.parent / "configs"
+CONFIGS = sorted(FOLDER.glob("*.py"))
+TASK_CONFIGS = sorted(FOLDER.glob("finetune/*.py"))
+
+
+def test_configs_are_found_where_a_wheel_puts_them(tmp_path, monkeypatch):
+    shutil.copytree(FOLDER, tmp_path / "share" / "bertjax" / "configs")
+    monkeypatch.setattr(config_module, "__file__", str(tmp_path / "site" / "bertjax" / "config.py"))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: {"data": str(tmp_path)}[name])
+    assert load_config("tiny").model.hidden_size == 128
+    assert load_config("sst2").task is not None
+
+
+def test_a_wheel_has_every_config():
+    parser = configparser.ConfigParser()
+    parser.read(FOLDER.parent / "setup.cfg")
+    patterns = dict(parser["options.data_files"])
+    brought = {file for pattern in patterns.values() for file in FOLDER.parent.glob(pattern)}
+    assert brought == set(FOLDER.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", ["modern", "budget_24_hours"])
+def test_phases_take_the_place_of_a_share_of_warmup(name):
+    phase = '[{"steps":60,"length":128,"batch_size":1024,"learning_rate":5e-4,"warmup_steps":9}]'
+    config = load_config(name, [f"--train.phases={phase}"])
+    validate(config)
+    assert phases(config)[0].warmup_steps == 9
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

@@ -71,8 +71,11 @@ def pretrain(
     validate_mesh(config, make_mesh(config.mesh).size, jax.default_backend())
     with hold_run(run):
         config, changes = open_run(run, config)
-        if not same_everywhere([to_json(config), manifest["digest"], initial is not None]):
-            raise UserError("the processes of this run differ in their config, --data or --init")
+        told = [to_json(config), manifest["digest"], initial is not None, str(folder)]
+        if not same_everywhere(told):
+            raise UserError(
+                "the processes of this run differ in their config, --data, --init or --run"
+            )
         remarks = [*changes, *remarks, *_unfinished_warmup(config)]
         summary = _train(config, data, folder, initial, manifest, tokenizer, remarks)
         write_summary(folder, summary)
@@ -138,7 +141,7 @@ def with_vocab_size(config: Config, vocab_size: int) -> Config:
     if config.model.vocab_size not in (None, vocab_size):
         raise UserError(
             f"model.vocab_size={config.model.vocab_size}, but the data's tokenizer has "
-            f"{vocab_size} pieces: leave it out"
+            f"{vocab_size} pieces: --model.vocab_size=none takes those"
         )
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, vocab_size=vocab_size)

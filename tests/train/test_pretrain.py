@@ -75,7 +75,7 @@ def test_the_same_run_is_refused_with_other_data(trained, tmp_path):
 def test_another_vocabulary_size_than_the_datas_is_refused():
     config = with_vocab_size(small_config(), 200)
     assert config.model.vocab_size == 200
-    with pytest.raises(UserError, match=r"model\.vocab_size=200, but .* 300 pieces"):
+    with pytest.raises(UserError, match=r"size=200, but .* 300 pieces: --model\.vocab_size=none"):
         with_vocab_size(config, 300)
 
 
