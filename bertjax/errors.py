@@ -23,6 +23,7 @@ _TRANSIENT_NUMBERS = {
     errno.ETIMEDOUT,
 }
 _NETWORK_PACKAGES = ("aiohttp", "gcsfs", "google", "requests", "urllib3")
+_NOT_ALLOWED = (401, 403)  # HTTP
 _BUSY = 429  # HTTP: too many requests; from 500 on the server is at fault
 
 
@@ -43,6 +44,7 @@ def is_forbidden(error: BaseException) -> bool:
     """Whether a file or a bucket may not be used by whoever runs this."""
     return any(
         isinstance(cause, PermissionError)
+        or getattr(cause, "code", None) in _NOT_ALLOWED
         or (_without_number(cause) and _FORBIDDEN.search(str(cause)) is not None)
         for cause in _causes(error)
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, is_forbidden
 from bertjax.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -102,12 +102,15 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
     Raises:
         UserError: it is empty, or in storage that this installation cannot read.
     """
+    import fsspec.config
     from etils import epath
 
     if not str(path):
         raise UserError(f"the path of the {told} is empty")
     if "://" not in str(path):
         return epath.Path(Path(path).absolute())
+    # What others write there must be seen: the listings of gcsfs never expire.
+    fsspec.config.conf.setdefault("gs", {}).setdefault("use_listings_cache", False)
     try:
         place = epath.Path(path)
         place.exists()  # loads what the scheme needs
@@ -116,6 +119,13 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
     except ImportError as error:
         needed = "pip install -e '.[gcs]'" if str(path).startswith("gs://") else str(error)
         raise UserError(f"{path}: this kind of storage needs another package: {needed}") from error
+    except Exception as error:
+        if not is_forbidden(error):
+            raise
+        raise UserError(
+            f"{path}: may not be read ({str(error).splitlines()[0][:200]}); give this account the "
+            "right to, or this machine an account (gcloud auth application-default login)"
+        ) from error
     return place
 
 
@@ -218,8 +228,9 @@ def require_local(
         return
     url = f"{scheme}://{bucket}/{rest}"
     raise UserError(
-        f"{option} {url}: must be local or mounted; mount the bucket (gcsfuse {bucket} FOLDER) and "
-        f"give FOLDER/{rest}, or {instead.format(url)}"
+        f"{option} {url}: must be local or mounted; mount the bucket (gcsfuse --implicit-dirs "
+        f"--rename-dir-limit=100000 {bucket} FOLDER) and give FOLDER/{rest}, or "
+        f"{instead.format(url)}"
     )
 
 
@@ -249,6 +260,10 @@ def check_output(
     if output.exists() and not output.is_file():
         raise UserError(
             f"{names[1]} {output}: is no regular file, such as a pipe or a device; {advice}"
+        )
+    if output.suffix in (".gz", ".xz", ".zst"):
+        raise UserError(
+            f"{names[1]} {output}: plain text is written; give {output.with_suffix('').name}"
         )
     if not os.access(output.resolve().parent, os.W_OK):
         raise UserError(f"{names[1]} {output}: no folder {output.parent} that can be written to")

@@ -108,7 +108,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys, tmp_path
 def test_a_bucket_is_refused_with_the_commands_that_bring_it_here(arguments, copy, capsys):
     message = refused(capsys, *arguments, "gs://bucket/data/en")
     assert f"{arguments[-1]} gs://bucket/data/en: must be local or mounted" in message
-    assert "(gcsfuse bucket FOLDER) and give FOLDER/data/en, or" in message
+    assert "(gcsfuse --implicit-dirs --rename-dir-limit=100000 bucket FOLDER) and give" in message
     assert f"(gcloud storage {copy}" in message
 
 

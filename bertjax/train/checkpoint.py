@@ -1,9 +1,9 @@
 """Checkpoints of a run: written in the background, checked when read.
 
 `RUN/checkpoints/STEP/` holds the weights (`params/`), the rest of the state (`training/`) and a
-record (record.py). It has that name only once it is complete, so a kill leaves the ones before it
-whole. A checkpoint that cannot be read, or whose arrays do not have the recorded digests, is
-damaged: it is named and the one before is used.
+record (record.py). It counts only once it is complete, so a kill leaves the ones before it whole. A
+checkpoint that cannot be read, or whose arrays do not have the recorded digests, is damaged: it is
+named and the one before is used.
 """
 
 import logging
@@ -81,7 +81,7 @@ class Checkpoints:
                 raise
             raise UserError(f"{folder}: cannot write there ({error.strerror})") from error
         if jax.process_index() == 0:
-            for leftover in self._folder.glob(storage.UNFINISHED):
+            for leftover in storage.leftovers(self._folder):
                 leftover.rmtree(missing_ok=True)
         self._records: dict[int, Record] = {}
         self._known = set(list_steps(self._folder))

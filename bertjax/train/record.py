@@ -17,7 +17,7 @@ from flax import traverse_util
 
 from bertjax.errors import UserError
 from bertjax.train.digest import digest_arrays, named_leaves
-from bertjax.train.storage import DamagedError, read_metadata
+from bertjax.train.storage import DamagedError, is_finished, read_metadata
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ def pack(record: Record) -> dict[str, Any]:
 
 
 def list_steps(folder: epath.Path) -> list[int]:
-    """Every step that has a folder under its final name, damaged or not, in order."""
+    """Every step whose folder has been written to the end, damaged or not, in order."""
     entries = folder.iterdir() if folder.is_dir() else ()  # a bucket has no empty folders
-    return sorted(int(entry.name) for entry in entries if entry.name.isdecimal())
+    steps = [entry for entry in entries if entry.name.isdecimal()]
+    return sorted(int(entry.name) for entry in steps if is_finished(entry))
 
 
 def step_folders(folder: epath.Path) -> list[epath.Path]:

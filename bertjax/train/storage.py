@@ -1,7 +1,8 @@
 """All that this package knows of Orbax: a folder of pytrees and some JSON, written whole or not.
 
-Orbax gives a folder its final name only once it is complete. It reads a truncated or missing file
-with an exception of any type, and a changed byte in the arrays silently.
+Orbax gives a local folder its final name only once it is complete; in a bucket, which cannot
+rename, a folder is complete once `commit_success.txt` is in it. It reads a truncated or missing
+file with an exception of any type, and a changed byte in the arrays silently.
 """
 
 import contextlib
@@ -21,8 +22,8 @@ from bertjax.errors import UserError, is_forbidden, is_transient
 from bertjax.json_text import parse_json
 from bertjax.train.run_folder import write_file
 
-UNFINISHED = "*.orbax-checkpoint-tmp*"
-"""What the folders are called while they are being written."""
+_UNFINISHED = "*.orbax-checkpoint-tmp*"  # what local folders are called while they are written
+_FINISHED_FILE = "commit_success.txt"
 
 # Orbax's file for custom metadata. Its API also reads an entry for every array: 0.2 s, not 1 ms.
 _METADATA_FILE = "_CHECKPOINT_METADATA"
@@ -52,6 +53,18 @@ def write(folder: epath.Path, trees: dict[str, Any], metadata: dict[str, Any]) -
         return ocp.save_checkpointables_async(
             folder, trees, overwrite=True, custom_metadata=metadata
         )
+
+
+def is_finished(folder: epath.Path) -> bool:
+    """Whether a folder under its final name, damaged or not, has been written to the end."""
+    return "://" not in str(folder) or (folder / _FINISHED_FILE).exists()
+
+
+def leftovers(folder: epath.Path) -> list[epath.Path]:
+    """What writes that were cut short have left in a folder of written folders."""
+    entries = folder.iterdir() if "://" in str(folder) and folder.is_dir() else ()
+    unfinished = [entry for entry in entries if entry.is_dir() and not is_finished(entry)]
+    return [*folder.glob(_UNFINISHED), *unfinished]
 
 
 def read(folder: epath.Path, abstract: dict[str, Any]) -> dict[str, Any]:

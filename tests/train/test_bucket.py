@@ -137,6 +137,33 @@ def test_a_damaged_checkpoint_in_a_bucket_is_named_and_the_one_before_is_used(bu
     assert "20: its data cannot be read" in caplog.text
 
 
+def cut_short(bucket, step):
+    """What a write that did not come to its end leaves in a bucket."""
+    file = bucket.local(f"{RUN}/checkpoints/{step}/params/array")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"half")
+
+
+def test_a_first_checkpoint_that_was_cut_short_is_removed_and_the_run_begins_anew(bucket):
+    cut_short(bucket, 10)
+    with pytest.raises(UserError, match="no checkpoint there"):
+        load_params(RUN)
+    with contextlib.closing(Checkpoints(f"{RUN}/checkpoints", keep=2)) as checkpoints:
+        assert checkpoints.restore(toy_objective()) is None
+    assert not bucket.local(f"{RUN}/checkpoints/10").exists()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_was_cut_short_is_written_again(bucket, caplog):
+    train(RUN, 10)
+    before = losses(RUN)
+    cut_short(bucket, 20)
+    train(RUN, 20)
+    assert losses(RUN)[: len(before)] == before
+    assert load_params(RUN)[1] == 20
+    assert "damaged" not in caplog.text
+
+
 def test_other_settings_are_refused_in_a_bucket_too():
     train(RUN, 10)
     with pytest.raises(UserError, match=r"train\.batch_size: 16 -> 8"):
