@@ -2,6 +2,7 @@
 # Sourced by the scripts of this folder: their settings, and the commands that act on a slice.
 #
 #   read_settings "$@"   takes the settings below out of the arguments; the others stay in `rest`
+#   read_training        takes what pretraining needs out of `rest`, into `training`
 #   run COMMAND...       runs it; with --dry-run only prints it
 
 settings_help="Settings, as flags or in the environment:
@@ -22,6 +23,7 @@ settings_help="Settings, as flags or in the environment:
   --help"
 
 rest=()
+keep_alive="-o ServerAliveInterval=30"  # a connection that is dead ends after a minute and a half
 
 fail() {
     echo "${0##*/}: $1 (see ${0##*/} --help)" >&2
@@ -93,8 +95,32 @@ run() {
 }
 
 on_workers() {  # WORKER|all COMMAND
-    run "${tpus[@]}" tpu-vm ssh "$NAME" "${where[@]}" ${ssh_options[@]+"${ssh_options[@]}"} \
-        "--worker=$1" "--command=$2"
+    run "${tpus[@]}" tpu-vm ssh "$NAME" "${where[@]}" "--ssh-flag=$keep_alive" \
+        ${ssh_options[@]+"${ssh_options[@]}"} "--worker=$1" "--command=$2"
+}
+
+read_training() {  # takes DATA, RUN, CONFIG and its settings out of `rest`, as the words of a command
+    local data="" folder="" arguments=() word
+    while [[ ${#rest[@]} -gt 0 ]]; do
+        case ${rest[0]} in
+            --data=*) data=${rest[0]#*=} ;;
+            --run=*) folder=${rest[0]#*=} ;;
+            --data | --run)
+                [[ ${#rest[@]} -gt 1 ]] || fail "${rest[0]} needs a value"
+                if [[ ${rest[0]} == --data ]]; then data=${rest[1]}; else folder=${rest[1]}; fi
+                rest=("${rest[@]:1}")
+                ;;
+            *) arguments+=("${rest[0]}") ;;
+        esac
+        rest=("${rest[@]:1}")
+    done
+    [[ ${#arguments[@]} -gt 0 && ${arguments[0]} != -* ]] || fail "name a config first, such as configs/base_two_phase.py"
+    [[ $data == gs://?* ]] || fail "--data ${data:-is missing}: DATA of prepare in a bucket, gs://..."
+    [[ $folder == gs://?* ]] || fail "--run ${folder:-is missing}: a folder in a bucket, gs://...; the workers' disks do not outlive them"
+    training=""
+    for word in "$data" "$folder" "${arguments[@]}"; do
+        training+=" $(printf %q "$word")"
+    done
 }
 
 # shellcheck disable=SC2034  # STATE is what the others read

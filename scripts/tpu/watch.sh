@@ -8,14 +8,17 @@
 #   scripts/tpu/watch.sh --project ID --zone ZONE --name NAME --topology v5e:4x4 --spot \
 #       --data gs://BUCKET/data/en --run gs://BUCKET/runs/base configs/base_two_phase.py [--train.seed=1 ...]
 #
-# Runs on any machine that stays on; stop it and start it again as you like. When training has
-# finished it ends with 0 and leaves the slice: delete.sh ends what it costs.
+# Runs on any machine that stays on; stop it and start it again as you like, as the same user (each
+# has a home of its own on the slice). It installs the commit that is checked out when it starts. When
+# training has finished it ends with 0 and leaves the slice: delete.sh ends what it costs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/common.sh"
 read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
-DRY_RUN=1 "$here/pretrain.sh" ${command[@]+"${command[@]}"} >/dev/null  # told before anything costs
+read_training  # what is wrong with it is told before anything costs
+COMMIT=$(git -C "$here" rev-parse HEAD)  # a commit in between does not change a run on its way
+export COMMIT
 
 crashes=0 begun=""
 running=0 unanswered=0  # looks, one a minute, since the last crash, and in a row
@@ -50,11 +53,12 @@ no_answer() {  # gcloud|slice
 look() {  # at a slice that is there
     local status
     if [[ -n $DRY_RUN ]]; then
-        on_workers 0 "bash bertjax/scripts/tpu/worker.sh status"
+        on_workers 0 "bash bertjax/scripts/tpu/worker.sh status$training"
         begin
         return
     fi
-    status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status || echo absent") || status=unreachable
+    status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status$training || echo absent") ||
+        status=unreachable
     echo "$(date +%T) $NAME: $status"
     if [[ $status == unreachable ]]; then
         no_answer slice
@@ -65,11 +69,15 @@ look() {  # at a slice that is there
         begun=1
         running=$((running + 1))
         [[ $running -lt 90 ]] || crashes=0  # an hour, and the half that may be a hang
-    elif [[ -z $begun && $status != *stalled ]]; then
+    elif [[ -z $begun && $status != *@(stalled|other) ]]; then
         status=absent  # how another command ended says nothing about this one
     fi
     case $status in
         *finished) exit 0 ;;
+        *other)
+            echo "${0##*/}: another training runs on $NAME; let it end, or end it with worker.sh end on every worker" >&2
+            exit 1
+            ;;
         *failed) give_up ;;
         *crashed | *stalled)  # a host that breaks ends all; so does a bug, again and again
             crashes=$((crashes + 1)) running=0

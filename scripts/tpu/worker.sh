@@ -3,14 +3,15 @@
 #
 #   worker.sh install
 #   worker.sh start gs://DATA gs://RUN CONFIG [--section.field=value ...]
-#   worker.sh status    prints: absent, running, stalled (it runs, and has logged nothing for half an
+#   worker.sh status [gs://DATA ...]
+#                       prints: other (what runs was started with other words than these), absent, running, stalled (it runs, and has logged nothing for half an
 #                       hour, as is usual on all but the first worker), finished, stopped (SIGTERM),
 #                       failed (status 2: the command is wrong) or crashed
 #   worker.sh end       kills a training that no longer answers
 #   worker.sh log [N]   prints the last N lines
 #
-# Keeps ~/bertjax-run: log, exit (the exit status), lock (held while it runs), process (its number)
-# and data/ (the copy of DATA, of the last one alone).
+# Keeps ~/bertjax-run: log, command (its words), exit (the exit status), lock (held while it runs),
+# process (its number) and data/ (the copy of DATA, of the last one alone).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 state=$HOME/bertjax-run
@@ -28,20 +29,25 @@ install() {  # the images' Python is too old; uv brings the one that the TPU com
 }
 
 start() {
-    if [[ $(status) == @(running|stalled) ]]; then
-        echo "$HOSTNAME: runs already"
-        return
-    fi
+    case $(status "$@") in
+        running | stalled) echo "$HOSTNAME: runs already" && return ;;
+        other)
+            echo "$HOSTNAME: another training runs here: $(<"$state/command"); worker.sh end ends it" >&2
+            return 1
+            ;;
+    esac
     setsid bash "$0" run "$@" </dev/null >>"$state/log" 2>&1 &
     echo "$HOSTNAME: started; log in $state/log"
 }
 
 run() {  # detached, with the lock
-    local data=$1 copy=$state/data/${1#gs://} folder=$2 code=0
+    local words data=$1 copy=$state/data/${1#gs://} folder=$2 code=0
+    words=$(printf '%q ' "$@")
     shift 2
     export TPU_LOG_DIR=disabled  # libtpu's own logs have filled workers' disks
     exec 9>"$state/lock"
     flock --timeout 5 9 || return 0  # `status` holds it for a moment too
+    echo "$words" >"$state/command"
     echo $$ >"$state/process"
     rm -f "$state/exit"
     [[ -d $copy ]] || rm -rf "$state/data"
@@ -58,7 +64,9 @@ run() {  # detached, with the lock
 
 status() {
     if [[ -f $state/lock ]] && ! flock --nonblock "$state/lock" true; then
-        if [[ -n $(find "$state/log" -mmin +30) ]]; then
+        if [[ $# -gt 0 && -f $state/command && $(<"$state/command") != "$(printf '%q ' "$@")" ]]; then
+            echo other
+        elif [[ -n $(find "$state/log" -mmin +30) ]]; then
             echo stalled
         else
             echo running

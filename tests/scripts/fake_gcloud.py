@@ -11,7 +11,10 @@ SETTINGS = (
     *("PROJECT", "ZONE", "NAME", "TOPOLOGY", "SPOT", "DIRECT", "DRY_RUN", "SERVICE_ACCOUNT"),
     *("CREATE_OPTIONS", "SSH_OPTIONS", "TRACK"),
 )
-SSH = "gcloud compute tpus tpu-vm ssh slice-1 --project=p --zone=us-central1-a"
+SSH = (
+    "gcloud compute tpus tpu-vm ssh slice-1 --project=p --zone=us-central1-a "
+    r"--ssh-flag=-o\ ServerAliveInterval=30"
+)
 GCLOUD = """\
 #!/usr/bin/env bash
 cd "$GCLOUD_FOLDER"

@@ -66,7 +66,7 @@ def test_install_copies_the_commit_to_every_worker():
     assert archive.endswith("archive --format=tar.gz --output=/tmp/bertjax.tar.gz HEAD")
     assert copy == (
         "gcloud compute tpus tpu-vm scp /tmp/bertjax.tar.gz slice-1:bertjax.tar.gz --project=p "
-        "--zone=us-central1-a --worker=all"
+        r"--zone=us-central1-a --scp-flag=-o\ ServerAliveInterval=30 --worker=all"
     )
     assert install.startswith(f"{SSH} --worker=all --command=")
     assert install.endswith(r"bash\ bertjax/scripts/tpu/worker.sh\ install")

@@ -1,5 +1,8 @@
 """scripts/tpu/watch.sh: what it does as a slice, its training and the network come and go."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.scripts.fake_gcloud import TRAIN, printed
@@ -59,6 +62,27 @@ def test_watch_starts_its_command_however_the_one_before_it_ended(cloud, before)
     )
     assert result.returncode == 0, result.stderr
     assert calls.count("start") == 1
+
+
+def test_watch_leaves_another_training_alone(cloud):
+    result, calls = cloud(
+        "watch.sh", "--topology=v5e:4x4", *TRAIN, states=("ACTIVE",), statuses=("other",)
+    )
+    assert result.returncode == 1
+    assert calls == ["describe", "status"]
+    assert "another training runs on slice-1" in result.stderr
+
+
+def test_watch_asks_for_its_own_training_and_installs_the_commit_it_began_with():
+    commit = subprocess.run(
+        ["git", "-C", Path(__file__).parent, "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    commands = printed("watch.sh", "--topology=v5e:4x4", *TRAIN)
+    assert any("status\\ gs://b/data/en\\ gs://b/runs/base" in line for line in commands)
+    assert any(line.endswith(f"bertjax.tar.gz {commit}") for line in commands)
 
 
 def test_watch_counts_crashes_of_a_slice_that_is_there_alone(cloud):

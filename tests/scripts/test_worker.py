@@ -71,6 +71,20 @@ def test_training_runs_detached_once_and_leaves_its_exit_status(worker, tmp_path
 
 
 @pytest.mark.process
+def test_another_training_is_told_and_left_alone(worker, tmp_path):
+    own, other = (["gs://b/data", f"gs://b/{run}", "configs/base.py"] for run in ("run", "other"))
+    worker("start", *own)
+    wait_for(worker, "running")
+    assert worker("status", *own) == "running\n"
+    assert worker("status", *other) == "other\n"
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        worker("start", *other)
+    assert "another training runs here: gs://b/data gs://b/run" in refused.value.stderr
+    (tmp_path / "go").write_text("0")
+    wait_for(worker, "finished")
+
+
+@pytest.mark.process
 def test_a_training_that_logs_nothing_is_stalled_and_can_be_killed(worker, tmp_path):
     start = ("start", "gs://b/data", "gs://b/run", "configs/base.py")
     worker(*start)
