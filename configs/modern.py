@@ -6,8 +6,9 @@ The batch, the rate and the number of tokens are MosaicBERT's (Portes et al. 202
 mosaicml/examples, mosaic-bert-base-uncased.yaml): 70,000 steps of 524,288 tokens, 36.7 billion in
 all, AdamW at 5e-4, 6% warmup, beta2 0.98. More than 15% masked: Wettig et al. 2023 (arXiv
 2202.08005; 40% for BERT-large), 30% in MosaicBERT. No next sentence: Liu et al. 2019 (RoBERTa),
-section 4.2. A rate that stays level until the last tenth of the steps, so that a run can be
-extended from any checkpoint before it: Hu et al. 2024 (MiniCPM, arXiv 2404.06395), section 4.
+section 4.2. A rate that stays level until the last tenth of the steps (Hu et al. 2024, MiniCPM,
+arXiv 2404.06395, section 4), so that a run can be extended from the checkpoint before it: of the
+finished run's five, remove the folders after 62000, then give more `--train.steps`.
 Published for MosaicBERT-base: GLUE (dev) 79.6 after 1.13 hours on 8 A100, an early point of its
 curve and not the end of such a run.
 
@@ -42,5 +43,6 @@ def get_config() -> Config:
             accumulation=4,
             evaluate_every=2_000,
             checkpoint_every=2_000,
+            keep_checkpoints=5,  # the oldest is of before the rate falls
         ),
     )

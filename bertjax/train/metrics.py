@@ -113,11 +113,12 @@ class Meter:
         if not self._positions:
             return dict.fromkeys(("tokens_per_second", "padding_share", "data_wait_share", "mfu"))
         seconds = time.perf_counter() - self._start
+        peak = self._peak_flops if self._flops else None  # fine-tuning does not count its own
         figures = {
             "tokens_per_second": self._tokens / seconds,
             "padding_share": 1 - self._tokens / self._positions,
             "data_wait_share": self._waited / seconds,
-            "mfu": self._flops / seconds / self._peak_flops if self._peak_flops else None,
+            "mfu": self._flops / seconds / peak if peak else None,
         }
         self.restart()
         return figures

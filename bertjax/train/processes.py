@@ -34,6 +34,12 @@ def join_processes(timeout: int = 300) -> None:
     explicit = _explicit()
     if explicit or launched_processes() > 1 or _on_tpu():
         _initialize(explicit, timeout)
+    own = jax.local_device_count()
+    if jax.process_count() * own != jax.device_count():  # jax's sums over processes fail there
+        raise UserError(
+            f"every process needs as many devices as the others; this one has {own}, all "
+            f"{jax.process_count()} have {jax.device_count()}: hide some (CUDA_VISIBLE_DEVICES)"
+        )
     if jax.process_count() > 1 and not jax.distributed.is_initialized():
         raise UserError(
             f"this host is one of {jax.process_count()} of a TPU slice, and could not find the "

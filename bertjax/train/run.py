@@ -77,17 +77,34 @@ def train_run(
             tell(remark)
         if tell_unused and started and initial is not None:
             tell(f"{run} goes on from its step {step}; --init is not used")
-        return fit(
-            objective,
-            config,
-            run,
-            checkpoints=checkpoints,
-            initial_params=initial_params if initial else None,
-            stream=stream,
-            flops=flops,
-            identity=identity | {"tokenizer_digest": tokenizer.digest},
-            facts=facts,
-        )
+        with too_little_memory_told():
+            return fit(
+                objective,
+                config,
+                run,
+                checkpoints=checkpoints,
+                initial_params=initial_params if initial else None,
+                stream=stream,
+                flops=flops,
+                identity=identity | {"tokenizer_digest": tokenizer.digest},
+                facts=facts,
+            )
+
+
+@contextlib.contextmanager
+def too_little_memory_told() -> Iterator[None]:
+    """Makes XLA's error a UserError that says which settings need less memory."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if "RESOURCE_EXHAUSTED" not in reason:
+            raise
+        raise UserError(
+            "the device's memory does not suffice: --train.accumulation=4 takes a batch in four "
+            "parts, with the same result, --model.remat=true computes layers twice, a smaller "
+            f"--train.batch_size learns from less ({reason})"
+        ) from error
 
 
 def tell(line: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,23 @@ from bertjax.config import (
     Phase,
     QuestionAnswering,
     from_json,
+    phases,
     to_json,
     total_steps,
     with_steps,
 )
 from bertjax.errors import UserError, is_transient
-from bertjax.files import LOCK, held, write_whole
+from bertjax.files import LOCK, SEEDS_FOLDER, held, write_whole
 from bertjax.json_text import dump_json
 from bertjax.train.together import all_agree
 
 CONFIG_FILE = "config.json"
 SUMMARY_FILE = "summary.json"
+_LATE_FILES = ("metrics.jsonl", SUMMARY_FILE, "report.json", "report.md")  # after config.json
+_TOKENIZER_FILES = (
+    *("vocab.txt", "wordpiece.json", "tokenizer.json"),
+    *("tokenizer_config.json", "tokenizer.model"),
+)
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = {
     "model.attention",
@@ -67,6 +73,7 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
         if (folder / "manifest.json").exists():
             raise UserError(f"{run} is a folder made by bertjax prepare: give the run its own")
         if not file.exists():
+            refuse_foreign_files(folder)
             return config, []
         old = from_json(file.read_bytes(), str(file))
     except OSError as error:
@@ -74,6 +81,28 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
             raise
         raise UserError(f"cannot use the run folder {run}: {error.strerror or error}") from error
     return _continue(run, old, config)
+
+
+def refuse_foreign_files(folder: epath.Path) -> None:
+    """Refuses a folder without `config.json` in which a run would replace what it did not write.
+
+    What a run writes before its `config.json`, and a copy of the best seed cut short, may stay.
+
+    Raises:
+        UserError: names the first such file.
+    """
+    if (folder / SEEDS_FOLDER).exists():
+        return
+    found = [name for name in _LATE_FILES if (folder / name).exists()]
+    for part, ours in (("checkpoints", ()), ("tokenizer", _TOKENIZER_FILES)):
+        if (folder / part).is_dir():
+            others = [entry.name for entry in (folder / part).iterdir() if entry.name not in ours]
+            found += [f"{part}/{name}" for name in sorted(others)]
+    if found:
+        raise UserError(
+            f"{folder}: holds {found[0]} and no {CONFIG_FILE}, so it is no run; training would "
+            "replace it: give --run another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -123,7 +152,7 @@ def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
     old, config = with_steps(old, total_steps(old)), _with_findings(config, old)
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
-    if bool(own) == bool(asked) and all(map(_alike, own, asked)):
+    if _same_course(old, own, config):
         config = _with_phases(config, own)
     changes = _differences(_with_phases(old, own), config)
     if refused := [line for name, line in changes.items() if name not in _MAY_DIFFER]:
@@ -133,7 +162,9 @@ def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple
         )
     if own != asked:
         steps = ", ".join(str(phase.steps) for phase in own)
-        changes["train.phases"] = f"train.phases: the run keeps its own, now of {steps} steps"
+        warmups = ", ".join(str(phase.warmup_steps) for phase in own)
+        told = f"the run keeps its own, now of {steps} steps with {warmups} of warmup"
+        changes["train.phases"] = f"train.phases: {told}"
     return config, [f"{line}, otherwise as the run was started" for line in changes.values()]
 
 
@@ -143,6 +174,19 @@ def _with_findings(config: Config, old: Config) -> Config:
     if isinstance(task, QuestionAnswering) and isinstance(old.task, QuestionAnswering):
         task = dataclasses.replace(task, null_threshold=old.task.null_threshold)
     return dataclasses.replace(config, task=task)
+
+
+def _same_course(old: Config, own: Sequence[Phase], config: Config) -> bool:
+    """Whether the phases of a run and of the config to go on with differ by `train.steps` alone.
+
+    Either the run's, extended to as many steps, have the config's lengths, batches and rates, or
+    the config's, cut down to the run's steps, are the run's: so few may leave no step to a phase.
+    """
+    if bool(own) != bool(config.train.phases):
+        return False
+    train = dataclasses.replace(config.train, steps=total_steps(old))
+    cut_down = phases(dataclasses.replace(config, train=train)) if own else ()
+    return all(map(_alike, own, config.train.phases)) or cut_down == old.train.phases
 
 
 def _alike(before: Phase, now: Phase) -> bool:

@@ -26,19 +26,20 @@ process = pytest.mark.process
 slow = pytest.mark.slow
 
 
-def start_two(*commands, slurm=False):
+def start_two(*commands, slurm=False, devices=(4, 4)):
     """Starts a command per process; the processes know of each other."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
-    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
-    shared = os.environ | {"XLA_FLAGS": flags}
+    flags = os.environ["XLA_FLAGS"]
     own = (by_slurm if slurm else by_variables)(port, len(commands))
+    for variables, count in zip(own, devices, strict=True):
+        variables["XLA_FLAGS"] = flags.replace("device_count=8", f"device_count={count}")
     return [
         subprocess.Popen(
             [sys.executable, "-m", *map(str, command)],
             cwd=ROOT,
-            env=shared | variables,
+            env=os.environ | variables,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -180,6 +181,15 @@ def test_damaged_data_on_one_host_ends_all_processes_with_one_line_each(data, tm
     assert told[0].startswith(f"bertjax: {damaged}/train/")
     assert "is damaged" in told[0]
     assert heard == [told[0].replace("bertjax: ", "bertjax: ended by process 1: ")]
+
+
+@process
+@slow
+def test_processes_with_unequal_numbers_of_devices_are_refused(data, tmp_path):
+    processes = start_two(*commands(data, data, tmp_path / "run"), devices=(3, 1))
+    for status, told in ends(processes):
+        assert status == 2
+        assert "every process needs as many devices as the others" in told[0]
 
 
 @process

@@ -99,6 +99,12 @@ def test_the_meter_gives_shares_of_what_it_counted():
     assert set(meter.read().values()) == {None}
 
 
+def test_without_a_count_of_its_arithmetic_a_run_has_no_mfu():
+    meter = Meter(peak_flops=1e15)
+    meter.add(tokens=300, positions=400, flops=0, waited=0.0)
+    assert meter.read()["mfu"] is None
+
+
 def test_time_left_out_does_not_slow_the_meter():
     meter = Meter(peak_flops=None)
     meter.add(tokens=10, positions=10, flops=0, waited=0.0)

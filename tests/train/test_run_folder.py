@@ -65,8 +65,8 @@ def test_more_steps_make_the_last_phase_longer_and_the_same_command_goes_on(tmp_
     told = start(tmp_path, phased(steps=2000))
     assert told == [
         "train.steps: 1000 -> 2000, otherwise as the run was started",
-        "train.phases: the run keeps its own, now of 700, 1300 steps, otherwise as the run was "
-        "started",
+        "train.phases: the run keeps its own, now of 700, 1300 steps with 10, 20 of warmup, "
+        "otherwise as the run was started",
     ]
     assert steps_of(tmp_path) == [700, 1300]
     assert read_config(tmp_path).train.phases[1].warmup_steps == 20
@@ -80,6 +80,36 @@ def test_a_run_cut_short_loses_its_later_phases(tmp_path):
     assert steps_of(tmp_path) == [300]
     start(tmp_path, phased(steps=300))
     assert steps_of(tmp_path) == [300]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_a_run_of_so_few_steps_that_phases_were_left_out_goes_on(tmp_path, steps):
+    parts = [Phase(count, length, 8, 1e-3, 5) for count, length in ((20, 16), (10, 32), (970, 64))]
+    start(tmp_path, changed("train", steps=steps, phases=tuple(parts)))
+    assert len(steps_of(tmp_path)) < 3 or steps == 10
+    told = start(tmp_path, changed("train", steps=None, phases=tuple(parts)))
+    assert any("of warmup" in line for line in told)
+    assert sum(steps_of(tmp_path)) == 1000
+
+
+FOREIGN = ("metrics.jsonl", "report.md", "checkpoints/10/weights.pt", "tokenizer/notes.txt")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_no_run_has_written_is_not_replaced(tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(UserError, match=r"holds .* and no config\.json, so it is no run"):
+        open_run(tmp_path, CONFIG)
+    assert file.read_text() == "mine"
+
+
+def test_a_run_that_was_killed_before_it_had_a_config_begins_again(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "vocab.txt").touch()
+    assert start(tmp_path, CONFIG) == []
 
 
 def test_another_phase_is_refused_even_with_other_steps(tmp_path):
