@@ -98,11 +98,11 @@ def main() -> int:
                 files = files_of(task, parsed.data)
                 scratch = start == "scratch"
                 row[start] = train(task, initial, files, run, parsed.seeds, overrides, scratch)
+            rows = earlier_rows(parsed.output, made) | {task: row}  # others may write there too
         except UserError as error:  # the others need not wait for it
             print(f"{task}: {error}", file=sys.stderr)
             refused = 2
             continue
-        rows[task] = row
         write_tables(parsed.output, made, [rows[name] for name in TASKS if name in rows])
     return refused
 

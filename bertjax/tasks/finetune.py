@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from bertjax.config import Classification, Config, validate
+from bertjax.config import Classification, Config, QuestionAnswering, validate
 from bertjax.data.examples import Example
 from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located, sha256_of
@@ -87,6 +87,8 @@ def finetune(
     folder, train, dev = located(run, "run folder"), Path(train), Path(dev)
     if (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: was made with --seeds; give --seeds again, or another folder")
+    if isinstance(config.task, QuestionAnswering) and config.task.null_threshold:
+        raise UserError("task.null_threshold: is found on the dev file; leave it out")
     config = with_model(config, initial.config)
     planned = with_planned_steps(config, 1)
     validate(planned)  # before anything is read

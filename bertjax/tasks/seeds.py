@@ -14,7 +14,7 @@ from bertjax.errors import UserError
 from bertjax.files import SEEDS_FOLDER, located
 from bertjax.tasks.finetune import finetune, write_report
 from bertjax.train.initial import InitialWeights
-from bertjax.train.run_folder import CONFIG_FILE, hold_run
+from bertjax.train.run_folder import CONFIG_FILE, hold_run, refuse_foreign_files
 
 
 def finetune_seeds(
@@ -36,13 +36,16 @@ def finetune_seeds(
         `standard_deviation` (of the sample) by figure.
 
     Raises:
-        UserError: as `finetune`, or RUN holds something else.
+        UserError: as `finetune`, or RUN holds something else, or seeds besides these.
     """
     folder = located(run, "run folder")
     if seeds < 2:
         raise UserError(f"--seeds {seeds}: give at least 2, or leave it out")
-    if (folder / CONFIG_FILE).exists() and not (folder / SEEDS_FOLDER).exists():
+    if not (folder / CONFIG_FILE).exists():
+        refuse_foreign_files(folder)
+    elif not (folder / SEEDS_FOLDER).exists():
         raise UserError(f"{run}: holds another run; give --run another folder")
+    _refuse_fewer(folder / SEEDS_FOLDER, config.train.seed, seeds)
     with hold_run(folder):
         reports = {}
         for seed in range(config.train.seed, config.train.seed + seeds):
@@ -56,6 +59,17 @@ def finetune_seeds(
             _copy(folder / SEEDS_FOLDER / str(best), folder)
         write_report(folder, report)
     return report
+
+
+def _refuse_fewer(folder: epath.Path, first: int, seeds: int) -> None:
+    """The best of fewer would replace the best of all: raises UserError."""
+    names = [place.name for place in folder.iterdir()] if folder.exists() else []
+    there = {int(name) for name in names if name.isdecimal()}
+    if left_out := sorted(there - set(range(first, first + seeds))):
+        raise UserError(
+            f"{folder}: holds seed {left_out[0]} too, which --seeds {seeds} with "
+            f"train.seed={first} leaves out; count it in, or give --run another folder"
+        )
 
 
 def _at_least(metric: float | None) -> float:

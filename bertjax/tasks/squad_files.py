@@ -78,7 +78,7 @@ def read_questions(
             if answers == () and not unanswerable:
                 raise UserError(
                     f"{here}: the question has no answer; "
-                    "--task.unanswerable=true is for files with such questions"
+                    "such a file takes a run fine-tuned with --task.unanswerable=true"
                 )
             yield Question(row, name, text, context, answers)
     if not row:

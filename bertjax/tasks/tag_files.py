@@ -136,7 +136,7 @@ def _columns(line: str, settings: Tagging) -> list[str]:
     if settings.layout == "klue":
         character, tab, label = line.rpartition("\t")
         return [character, label] if tab else [line] if line else []
-    if not line.strip():
+    if not line.strip(" \t"):
         return []
     # Other white space, such as a no-break space, may stand inside a token.
     return line.split("\t") if "\t" in line else [part for part in line.split(" ") if part]

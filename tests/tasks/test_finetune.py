@@ -242,6 +242,24 @@ def test_several_seeds_are_summed_up_and_the_best_is_kept(with_seeds, files):
     assert figures["accuracy"] == pytest.approx(max(values))
 
 
+@pytest.mark.parametrize(("first", "seeds"), [(0, 2), (1, 3)])
+def test_seeds_that_leave_out_some_that_are_there_are_refused(with_seeds, files, first, seeds):
+    run, report = with_seeds
+    with pytest.raises(UserError, match=r"seeds: holds seed [02] too, which --seeds"):
+        finetune_seeds(config(1, seed=first), pretrained(), *files, run, seeds=seeds)
+    assert json.loads((run / "report.json").read_text())["seeds"] == report["seeds"]
+
+
+@pytest.mark.usefixtures("untrainable")
+def test_seeds_do_not_replace_what_no_run_has_written(files, tmp_path):
+    weights = tmp_path / "checkpoints" / "other.pt"
+    weights.parent.mkdir()
+    weights.touch()
+    with pytest.raises(UserError, match=r"holds checkpoints/other\.pt and no config\.json"):
+        finetune_seeds(config(1), pretrained(), *files, tmp_path, seeds=2)
+    assert weights.exists()
+
+
 @pytest.mark.usefixtures("untrainable")
 def test_finished_seeds_are_not_trained_again(with_seeds, files):
     run, report = with_seeds

@@ -11,6 +11,7 @@ from bertjax.config import (
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
+    QuestionAnswering,
     Regression,
 )
 from bertjax.errors import UserError
@@ -77,6 +78,13 @@ REFUSED = {
     "of data the length": {"data": DataConfig(length=32, packing=False)},
     "does not fit|do not fit": {"data": DataConfig(length=512)},
 }
+
+
+def test_a_threshold_is_found_and_not_given(files, tmp_path):
+    task = QuestionAnswering(unanswerable=True, null_threshold=1.0)
+    settings = dataclasses.replace(config(), task=task)
+    with pytest.raises(UserError, match=r"task\.null_threshold: is found on the dev file"):
+        finetune(settings, pretrained(), *files, tmp_path)
 
 
 @pytest.mark.parametrize("message", REFUSED)

@@ -116,7 +116,7 @@ def test_questions_may_be_unanswerable_where_the_task_says_so(tmp_path):
     assert [question.answers for question in read(file, unanswerable=True)[0]] == [(), (), ()]
     assert refused(file) == (
         "data[0].paragraphs[0].qas[0]: the question has no answer; "
-        "--task.unanswerable=true is for files with such questions"
+        "such a file takes a run fine-tuned with --task.unanswerable=true"
     )
 
 

@@ -34,6 +34,12 @@ def test_a_blank_line_separates_sentences_and_rows_are_line_numbers(tmp_path):
     assert [each.row for each in found] == [3, 8]
 
 
+@pytest.mark.parametrize("space", ["\u3000", "\u00a0"])
+def test_white_space_that_is_a_token_ends_no_sentence(tmp_path, space):
+    found = read(write(tmp_path, f"a\n{space}\nb\n"), labelled=False)
+    assert [each.tokens for each in found] == [("a", space, "b")]
+
+
 @pytest.mark.parametrize(
     "text", [PEOPLE, PEOPLE.replace("\n", "\r\n"), "\ufeff" + PEOPLE, PEOPLE.rstrip()]
 )
