@@ -1,7 +1,7 @@
 """Disk that a DATA folder takes while it is made: refused before it is written if it will not fit.
 
-Chunks and shards lie on disk at the same time. The first pass needs less: 16 bytes for a line of
-at least 40.
+Chunks and shards lie on disk at the same time, unless Beam keeps the chunks elsewhere. The first
+pass needs less: 16 bytes for a line of at least 40.
 """
 
 import shutil
@@ -23,18 +23,31 @@ _MEASURED_LINES = 5_000
 _FEWEST_TOKENS = 0.15  # per byte of text: Korean with 30,000 pieces; English has 0.22
 
 
-def check_before_reading(work: Path, sources: Sequence[Source], vocab_size: int) -> None:
+def check_before_reading(
+    work: Path, sources: Sequence[Source], vocab_size: int, copies: int
+) -> None:
     """Refuses what cannot fit, by the sizes of local files; other sources count as nothing.
+
+    Args:
+        work: where the tokenized text will lie.
+        sources: the text.
+        vocab_size: how many pieces the tokenizer has.
+        copies: how often the tokenized text will lie there at the same time.
 
     Raises:
         UserError: there is less room than the least that such a text takes.
     """
     size = sum(_text_bytes(source) for source in sources)
-    _check(work, "at least", size * _FEWEST_TOKENS * id_dtype(vocab_size).itemsize)
+    _check(work, "at least", copies * size * _FEWEST_TOKENS * id_dtype(vocab_size).itemsize)
 
 
-def check_before_tokenizing(work: Path, text_bytes: int, tokenizer: Tokenizer) -> None:
+def check_before_tokenizing(work: Path, text_bytes: int, tokenizer: Tokenizer, copies: int) -> None:
     """Refuses what will not fit, by the sample of the first pass; what that made stays.
+
+    Args:
+        work, copies: as of `check_before_reading`.
+        text_bytes: how much text there is.
+        tokenizer: tokenizes the sample.
 
     Raises:
         UserError: there is less room than the text takes.
@@ -43,12 +56,12 @@ def check_before_tokenizing(work: Path, text_bytes: int, tokenizer: Tokenizer) -
     sample_bytes = sum(len(line.encode()) + 1 for line in lines)
     rows = encode_sentences(lines, tokenizer)
     record = encode_document(tokenized_document(rows, tokenizer.vocab_size))
-    _check(work, "about", text_bytes * len(record) / max(sample_bytes, 1))
+    _check(work, "about", copies * text_bytes * len(record) / max(sample_bytes, 1))
 
 
 def _check(work: Path, how: str, tokenized_bytes: float) -> None:
     """What is there already, of a run that goes on, is part of the need and stays."""
-    need = int(_SPARE * 2 * tokenized_bytes)
+    need = int(_SPARE * tokenized_bytes)
     written = [
         file for part in ("chunks", "train", "validation") for file in (work / part).glob("*")
     ]

@@ -101,7 +101,7 @@ class LineCounter:
         ends = np.searchsorted(buckets, np.arange(_BUCKETS), side="right")
         for file, part in zip(self._files, np.split(entries, ends[:-1]), strict=True):
             with file.open("ab") as stream:
-                part.tofile(stream)
+                stream.write(part.tobytes())  # tofile does not say that the disk is full
         self._buffer, self._buffered = [], 0
 
 

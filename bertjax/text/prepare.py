@@ -113,17 +113,19 @@ def _make(
 ) -> dict[str, Any]:
     """Makes what is missing of DATA; its folder is ours alone."""
     work = open_work(settings.output)
+    elsewhere = any(option.startswith("--temp_location") for option in settings.beam_options)
+    copies = 1 if elsewhere else 2  # shards alone, or chunks too
     with discarded_on_user_error(work):
         if not (work / "scan.json").exists():
             pieces = given.vocab_size if given else settings.vocab_size
-            check_before_reading(work, sources, pieces)
+            check_before_reading(work, sources, pieces, copies)
     fingerprints = open_state(work, settings, sources, given)
 
     with discarded_on_user_error(work):
         scanned = _scan(settings, sources, work, progress)
         tokenizer = _tokenizer(settings, given, work, progress)
     text_bytes = sum(source["bytes"] for source in scanned)
-    check_before_tokenizing(work, text_bytes, tokenizer)
+    check_before_tokenizing(work, text_bytes, tokenizer, copies)
     sharding = plan_sharding(text_bytes, settings.validation)
     chunks = _tokenize(settings, sources, scanned, sharding, work, progress)
     with discarded_on_user_error(work):

@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import errno
 import importlib.util
+import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -220,8 +221,9 @@ def save_array(path: Path, array: np.ndarray) -> None:
     """Writes a `.npy` file, whole or not at all."""
 
     def save(temporary: Path) -> None:
-        with temporary.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+        buffer = io.BytesIO()  # straight to a file, NumPy does not say that the disk is full
+        np.save(buffer, array, allow_pickle=False)
+        temporary.write_bytes(buffer.getbuffer())
 
     write_whole(path, save)
 

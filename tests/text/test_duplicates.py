@@ -1,8 +1,10 @@
 """Which repeated lines are dropped."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +66,15 @@ def test_documents_of_short_lines_take_no_memory(tmp_path):
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 50_000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_as_such(tmp_path):
+    counter = LineCounter(tmp_path / "lines")
+    counter._files = [Path("/dev/full")] * len(counter._files)
+    counter.add((1, 0), [LONG])
+    with pytest.raises(OSError, match="No space left on device"):
+        counter.repeated()
 
 
 @settings(deadline=None)  # a busy machine is no failure
