@@ -55,7 +55,8 @@ def refuse_unlike(folder: epath.PathLike) -> None:
         UserError: another architecture, or weights of another format only.
     """
     file = epath.Path(folder) / CONFIG_FILE
-    require_weights(file.parent, _architecture(read_json(file), str(file)))
+    _architecture(read_json(file), str(file))
+    require_weights(file.parent)
 
 
 def open_huggingface(folder: Path) -> Imported:

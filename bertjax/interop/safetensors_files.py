@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 
 from bertjax.errors import UserError
 from bertjax.files import read_json
-from bertjax.interop.huggingface_names import ARCHITECTURES
 from bertjax.interop.weights import Tensor
 
 FILE = "model.safetensors"
@@ -22,6 +21,14 @@ WEIGHT_FILES = (FILE, INDEX_FILE)
 _POINTER = b"version https://git-lfs"  # the beginning of what Git leaves in a large file's place
 # Other formats of weights in such folders: PyTorch's is a pickle, which can run any code.
 _OTHERS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "tf_model.h5", "flax_model.msgpack")
+
+# Every tensor of all parts, of whatever class the model is: a class would drop the heads it lacks.
+_CONVERT = (
+    "import sys, glob, torch; from safetensors.torch import save_file; d = sys.argv[1]; "
+    "w = {k: v.clone().contiguous() for f in glob.glob(glob.escape(d) + '/pytorch_model*.bin') "
+    "for k, v in torch.load(f, 'cpu', weights_only=True).items()}; "
+    "save_file(w, d + '/model.safetensors', {'format': 'pt'})"
+)
 
 
 @contextlib.contextmanager
@@ -55,18 +62,14 @@ def _read(handle: Any, name: str, file: Path) -> np.ndarray:
         raise UserError(f"{file}: {name} holds numbers of type {kind}, not read here") from error
 
 
-def require_weights(folder: epath.Path, architecture: str) -> None:
+def require_weights(folder: epath.Path) -> None:
     """Refuses a folder, which may be remote, without such a file; tells what to do with another.
-
-    Args:
-        folder: where `config.json` is.
-        architecture: transformers' class, for the advice.
 
     Raises:
         UserError: the advice.
     """
     if not any((folder / name).exists() for name in WEIGHT_FILES):
-        raise UserError(_nothing_to_read(folder, architecture))
+        raise UserError(_nothing_to_read(folder))
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -87,7 +90,7 @@ def _weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _nothing_to_read(folder: epath.Path, architecture: str) -> str:
+def _nothing_to_read(folder: epath.Path) -> str:
     others = sorted({file.name for pattern in _OTHERS for file in folder.glob(pattern)})
     if not others:
         return f"{folder}: no weights in it ({FILE}, or {INDEX_FILE} with its parts)"
@@ -95,11 +98,9 @@ def _nothing_to_read(folder: epath.Path, architecture: str) -> str:
     if not pickles:
         return f"{folder}: its weights are {others[0]} alone; bertjax reads {FILE}"
     remote = "://" in str(folder)
-    known = architecture if architecture in ARCHITECTURES else "AutoModel"
+    place = shlex.quote(folder.name if remote else str(folder))
     return (
-        f"{folder}: its weights are in {pickles[0]}, a pickle: opening one may run any code, so "
-        f"bertjax never does; if you trust it{', copy it here' if remote else ''}: "
-        f'python -c "from sys import argv; from transformers import {known} as M; '
-        'M.from_pretrained(argv[1]).save_pretrained(argv[1])" '
-        f"{shlex.quote(folder.name if remote else str(folder))}"
+        f"{folder}: its weights are in {pickles[0]}, a pickle, which bertjax never opens; "
+        f"{'copy it here and ' if remote else ''}convert it, after pip install torch safetensors: "
+        f"python -c {shlex.quote(_CONVERT)} {place}"
     )
