@@ -53,12 +53,12 @@ def read_questions(
 ) -> Iterator[Question]:
     """The questions of a file in their order.
 
-    The file is parsed as a whole. An answer whose offset points elsewhere is looked for: the
+    JSON is parsed as a whole. An answer whose offset points elsewhere is looked for: the
     occurrence nearest to the offset counts, and if there is none, one with other white space or in
     another Unicode normal form, which is then the answer.
 
     Args:
-        path: JSON in SQuAD's layout; may be compressed.
+        path: JSON in SQuAD's layout, or `.jsonl` with a question a line; may be compressed.
         labelled: whether to read the answers, which must be there then.
         unanswerable: whether a question may be without an answer (SQuAD 2.0).
         notes: counts the answers that were moved, not found or blank.
@@ -68,30 +68,56 @@ def read_questions(
             be; the message gives the place.
     """
     row = 0
-    for place, paragraph in _paragraphs(path):
-        context = _value(paragraph, "context", str, place)
-        for number, entry in enumerate(_value(paragraph, "qas", list, place)):
-            here, row = f"{place}.qas[{number}]", row + 1
-            text, name = _value(entry, "question", str, here), _id(entry, here)
-            asked = f"question {row} ({name})"
-            answers = _answers(entry, context, here, asked, notes) if labelled else None
-            if answers == () and not unanswerable:
-                raise UserError(
-                    f"{here}: the question has no answer; "
-                    "such a file takes a run fine-tuned with --task.unanswerable=true"
-                )
-            yield Question(row, name, text, context, answers)
+    entries = _entries_of_lines(path) if ".jsonl" in path.suffixes[-2:] else _entries(path)
+    for row, (place, context, entry) in enumerate(entries, 1):
+        text, name = _value(entry, "question", str, place), _id(entry, place)
+        asked = f"question {row} ({name})"
+        answers = _answers(entry, context, place, asked, notes) if labelled else None
+        if answers == () and not unanswerable:
+            raise UserError(
+                f"{place}: the question has no answer; "
+                "such a file takes a run fine-tuned with --task.unanswerable=true"
+            )
+        yield Question(row, name, text, context, answers)
     if not row:
         raise UserError(f"{path}: no question in it")
 
 
-def _paragraphs(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every paragraph and its place in the file."""
+def _entries(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Every question of SQuAD's layout: its place in the file, its context, and what it is."""
     articles = _value(_parse(path), "data", list, str(path))
     for first, article in enumerate(articles):
         place = f"{path}: data[{first}]"
         for second, paragraph in enumerate(_value(article, "paragraphs", list, place)):
-            yield f"{place}.paragraphs[{second}]", paragraph
+            here = f"{place}.paragraphs[{second}]"
+            context = _value(paragraph, "context", str, here)
+            for number, entry in enumerate(_value(paragraph, "qas", list, here)):
+                yield f"{here}.qas[{number}]", context, entry
+
+
+def _entries_of_lines(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """The same of JSON Lines, a question each, as Hugging Face's `datasets` writes them.
+
+    There the answers are an object of two lists, `text` and `answer_start`.
+    """
+    context = ""
+    for number, line in enumerate(read_lines(path, _MAX_BYTES, cut_long=False), 1):
+        if not line.strip():
+            continue
+        place = f"{path}: line {number}"
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            raise UserError(f"{place}: not valid JSON ({error})") from error
+        own = _value(entry, "context", str, place)
+        context = context if own == context else own  # one object for all questions on it
+        if isinstance(answers := entry.get("answers"), dict):
+            names = ("text", "answer_start")
+            columns = [_value(answers, name, list, f"{place}: answers") for name in names]
+            if len({len(column) for column in columns}) > 1:
+                raise UserError(f"{place}: answers: as many texts as starts must be there")
+            entry["answers"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        yield place, context, entry
 
 
 def _parse(path: Path) -> Any:

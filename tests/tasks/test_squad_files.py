@@ -50,6 +50,41 @@ def test_questions_come_in_order_with_their_context_and_answers(tmp_path):
     assert not notes.counts
 
 
+def test_a_question_a_line_is_read_as_the_same_questions(tmp_path):
+    questions = [answered("a", "who?", ("Ada", 0), ("Ada met", 0)), answered("b", "what?")]
+    nested = write_squad(tmp_path / "a.json", (CONTEXT, questions))
+    lines = [
+        {"context": CONTEXT, "id": "a", "question": "who?", "title": "t"}
+        | {"answers": {"text": ["Ada", "Ada met"], "answer_start": [0, 0]}},
+        {"context": CONTEXT, "id": "b", "question": "what?"}
+        | {"answers": {"text": [], "answer_start": []}},
+    ]
+    flat = tmp_path / "a.jsonl.gz"
+    flat.write_bytes(gzip.compress("\n\n".join(map(json.dumps, lines)).encode()))
+    assert read(flat, unanswerable=True)[0] == read(nested, unanswerable=True)[0]
+    one, two = read(flat, unanswerable=True)[0]
+    assert one.context is two.context
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not valid JSON"),
+        ("[]", "line 2: expected a JSON object with 'context'"),
+        ('{"context": "c", "id": "a"}', "line 2: 'question' is missing"),
+        (
+            '{"context": "c", "id": "a", "question": "q", "answers": '
+            '{"text": ["c"], "answer_start": []}}',
+            "line 2: answers: as many texts as starts",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_line_is_told_with_its_number(tmp_path, line, message):
+    file = tmp_path / "a.jsonl"
+    file.write_text(f"\n{line}\n")
+    assert refused(file).startswith(message)
+
+
 def test_a_file_to_predict_needs_no_answers(tmp_path):
     file = write_squad(tmp_path / "a.json", (CONTEXT, [{"id": "a", "question": "who?"}]))
     (question,), _ = read(file, labelled=False)
