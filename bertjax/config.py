@@ -111,8 +111,8 @@ def _override_name(text: str) -> str:
 def _settle_steps(config: Config, overridden: set[str]) -> Config:
     """What overrides of single fields mean for phases, steps and epochs; see `load_config`."""
     train = config.train
-    warmup_told = "optimizer.warmup_steps" in overridden
-    warmup_told |= "train.phases" in overridden and bool(train.phases)
+    phased = "train.phases" in overridden and train.phases
+    warmup_told = phased or "optimizer.warmup_steps" in overridden
     if warmup_told and "optimizer.warmup_share" not in overridden:
         optimizer = dataclasses.replace(config.optimizer, warmup_share=None)
         config = dataclasses.replace(config, optimizer=optimizer)
@@ -213,9 +213,10 @@ def _users_code(file: Path, origin: str | None) -> Iterator[None]:
 
 def _configs() -> Path:
     """The folder of configs: a checkout's, or what a wheel brought (setup.cfg, data_files)."""
-    checkout = Path(__file__).resolve().parent.parent / "configs"
-    installed = Path(sysconfig.get_path("data")) / "share" / "bertjax" / "configs"
-    return checkout if checkout.is_dir() else installed
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "setup.cfg").is_file():
+        return checkout / "configs"
+    return Path(sysconfig.get_path("data")) / "share" / "bertjax" / "configs"
 
 
 def _find_config(path: Path) -> Path:

@@ -123,8 +123,8 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
         if not is_forbidden(error):
             raise
         raise UserError(
-            f"{path}: may not be read ({str(error).splitlines()[0][:200]}); give this account the "
-            "right to, or this machine an account (gcloud auth application-default login)"
+            f"{path}: may not be read ({' '.join(str(error).split())[:300]}); give this account "
+            "the right to, or this machine an account (gcloud auth application-default login)"
         ) from error
     return place
 
@@ -263,7 +263,7 @@ def check_output(
         )
     if output.suffix in (".gz", ".xz", ".zst"):
         raise UserError(
-            f"{names[1]} {output}: plain text is written; give {output.with_suffix('').name}"
+            f"{names[1]} {output}: is written uncompressed; give {output.with_suffix('').name}"
         )
     if not os.access(output.resolve().parent, os.W_OK):
         raise UserError(f"{names[1]} {output}: no folder {output.parent} that can be written to")

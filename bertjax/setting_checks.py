@@ -26,8 +26,7 @@ def validate(config: Config) -> None:
     _check_length("data.length", data.length, config.model.max_length)
     if config.train.phases and optimizer.warmup_share is not None:
         raise UserError(
-            "optimizer.warmup_share: every phase has its own warmup_steps; "
-            "--optimizer.warmup_share=none"
+            "optimizer.warmup_share: every phase has its own warmup_steps; leave one of them out"
         )
     if not config.train.phases:
         (plain,) = phases(config)

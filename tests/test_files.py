@@ -9,7 +9,8 @@ from socket import gethostname
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.files import held, read_json, require_local, write_whole
+from bertjax.files import check_output, held, located, read_json, require_local, write_whole
+from tests.train.bucket import Bucket, use_bucket
 
 ROOT = Path(__file__).parent.parent
 
@@ -195,6 +196,31 @@ def test_of_many_processes_only_one_at_a_time_holds_a_folder(tmp_path):
     command = [sys.executable, "-c", COMPETE, str(tmp_path / "run")]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
+
+
+class HttpError(Exception):
+    """As gcsfs has it, for a caller without an account."""
+
+    code = 401
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("Forbidden: gs://b/run\nno access"), HttpError("no access, 401")]
+)
+def test_a_bucket_that_may_not_be_read_is_told_in_one_line(monkeypatch, tmp_path, error):
+    def refuse(*_):
+        raise error
+
+    use_bucket(monkeypatch, tmp_path)
+    monkeypatch.setattr(Bucket, "exists", refuse)
+    with pytest.raises(UserError, match=r"^gs://b/run: may not be read \(.*no access.*\).*$"):
+        located("gs://b/run", "run folder")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+def test_an_output_whose_name_promises_compression_is_refused(tmp_path, suffix):
+    with pytest.raises(UserError, match=r"is written uncompressed; give a\.jsonl$"):
+        check_output(tmp_path / "a.tsv", tmp_path / f"a.jsonl{suffix}", "a.jsonl")
 
 
 @pytest.mark.parametrize("path", ["tfds:/sets/glue/sst2@test", "tfds:glue/sst2", "a.tsv", ""])

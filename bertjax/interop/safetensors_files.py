@@ -94,9 +94,8 @@ def _nothing_to_read(folder: epath.Path) -> str:
     others = sorted({file.name for pattern in _OTHERS for file in folder.glob(pattern)})
     if not others:
         return f"{folder}: no weights in it ({FILE}, or {INDEX_FILE} with its parts)"
-    pickles = [name for name in others if not name.startswith(("tf_", "flax_"))]
-    if not pickles:
-        return f"{folder}: its weights are {others[0]} alone; bertjax reads {FILE}"
+    if not (pickles := [name for name in others if name.startswith("pytorch_model")]):
+        return f"{folder}: its weights are in {others[0]} alone; bertjax reads {FILE}"
     remote = "://" in str(folder)
     place = shlex.quote(folder.name if remote else str(folder))
     return (

@@ -114,9 +114,10 @@ def _entries_of_lines(path: Path) -> Iterator[tuple[str, str, Any]]:
         if isinstance(answers := entry.get("answers"), dict):
             names = ("text", "answer_start")
             columns = [_value(answers, name, list, f"{place}: answers") for name in names]
-            if len({len(column) for column in columns}) > 1:
+            if len(columns[0]) != len(columns[1]):
                 raise UserError(f"{place}: answers: as many texts as starts must be there")
-            entry["answers"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+            rows = zip(*columns, strict=True)
+            entry["answers"] = [dict(zip(names, row, strict=True)) for row in rows]
         yield place, context, entry
 
 

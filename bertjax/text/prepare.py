@@ -14,6 +14,7 @@ after any interruption, and for any runner: with `--runner beam`, 1, 3 and 4 are
 import errno
 import functools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -113,7 +114,7 @@ def _make(
 ) -> dict[str, Any]:
     """Makes what is missing of DATA; its folder is ours alone."""
     work = open_work(settings.output)
-    elsewhere = any(option.startswith("--temp_location") for option in settings.beam_options)
+    elsewhere = re.search(r"--temp_location[= ]\w+://", " ".join(settings.beam_options))
     copies = 1 if elsewhere else 2  # shards alone, or chunks too
     with discarded_on_user_error(work):
         if not (work / "scan.json").exists():

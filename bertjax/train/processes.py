@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+from collections import Counter
 from typing import Any
 
 import jax
@@ -34,11 +35,12 @@ def join_processes(timeout: int = 300) -> None:
     explicit = _explicit()
     if explicit or launched_processes() > 1 or _on_tpu():
         _initialize(explicit, timeout)
-    own = jax.local_device_count()
-    if jax.process_count() * own != jax.device_count():  # jax's sums over processes fail there
+    counts = Counter(device.process_index for device in jax.devices())
+    if len(set(counts.values())) > 1:  # jax's sums over processes fail there
         raise UserError(
-            f"every process needs as many devices as the others; this one has {own}, all "
-            f"{jax.process_count()} have {jax.device_count()}: hide some (CUDA_VISIBLE_DEVICES)"
+            "every process needs as many devices as the others, and they have "
+            f"{', '.join(str(counts[number]) for number in sorted(counts))}: hide some "
+            "(CUDA_VISIBLE_DEVICES)"
         )
     if jax.process_count() > 1 and not jax.distributed.is_initialized():
         raise UserError(

@@ -77,7 +77,7 @@ def train_run(
             tell(remark)
         if tell_unused and started and initial is not None:
             tell(f"{run} goes on from its step {step}; --init is not used")
-        with too_little_memory_told():
+        with too_little_memory_told(config.train.accumulation):
             return fit(
                 objective,
                 config,
@@ -92,18 +92,18 @@ def train_run(
 
 
 @contextlib.contextmanager
-def too_little_memory_told() -> Iterator[None]:
+def too_little_memory_told(accumulation: int) -> Iterator[None]:
     """Makes XLA's error a UserError that says which settings need less memory."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
-        if "RESOURCE_EXHAUSTED" not in reason:
+        if "RESOURCE_EXHAUSTED" not in reason or "memory" not in reason:
             raise
         raise UserError(
-            "the device's memory does not suffice: --train.accumulation=4 takes a batch in four "
-            "parts, with the same result, --model.remat=true computes layers twice, a smaller "
-            f"--train.batch_size learns from less ({reason})"
+            f"the device's memory does not suffice: --train.accumulation={2 * accumulation} takes "
+            "a batch in smaller parts, with the same result, --model.remat=true computes layers "
+            f"twice, a smaller --train.batch_size learns from less ({reason})"
         ) from error
 
 

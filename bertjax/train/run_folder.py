@@ -17,7 +17,6 @@ from bertjax.config import (
     Phase,
     QuestionAnswering,
     from_json,
-    phases,
     to_json,
     total_steps,
     with_steps,
@@ -96,8 +95,10 @@ def refuse_foreign_files(folder: epath.Path) -> None:
     found = [name for name in _LATE_FILES if (folder / name).exists()]
     for part, ours in (("checkpoints", ()), ("tokenizer", _TOKENIZER_FILES)):
         if (folder / part).is_dir():
-            others = [entry.name for entry in (folder / part).iterdir() if entry.name not in ours]
-            found += [f"{part}/{name}" for name in sorted(others)]
+            names = sorted(entry.name for entry in (folder / part).iterdir())
+            # A tokenizer may have been cut short while it was written.
+            others = [name for name in names if name not in ours and not name.endswith(".tmp")]
+            found += [f"{part}/{name}" for name in others]
     if found:
         raise UserError(
             f"{folder}: holds {found[0]} and no {CONFIG_FILE}, so it is no run; training would "
@@ -152,7 +153,7 @@ def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
     old, config = with_steps(old, total_steps(old)), _with_findings(config, old)
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
-    if _same_course(old, own, config):
+    if _same_course(own, asked):
         config = _with_phases(config, own)
     changes = _differences(_with_phases(old, own), config)
     if refused := [line for name, line in changes.items() if name not in _MAY_DIFFER]:
@@ -176,17 +177,13 @@ def _with_findings(config: Config, old: Config) -> Config:
     return dataclasses.replace(config, task=task)
 
 
-def _same_course(old: Config, own: Sequence[Phase], config: Config) -> bool:
-    """Whether the phases of a run and of the config to go on with differ by `train.steps` alone.
+def _same_course(own: Sequence[Phase], asked: Sequence[Phase]) -> bool:
+    """Whether a run's phases and those of the config to go on with differ by `train.steps` alone.
 
-    Either the run's, extended to as many steps, have the config's lengths, batches and rates, or
-    the config's, cut down to the run's steps, are the run's: so few may leave no step to a phase.
+    So few steps may have left none to a phase: the run's are some of the config's, in order.
     """
-    if bool(own) != bool(config.train.phases):
-        return False
-    train = dataclasses.replace(config.train, steps=total_steps(old))
-    cut_down = phases(dataclasses.replace(config, train=train)) if own else ()
-    return all(map(_alike, own, config.train.phases)) or cut_down == old.train.phases
+    left = iter(asked)
+    return bool(own) == bool(asked) and all(any(_alike(p, q) for q in left) for p in own)
 
 
 def _alike(before: Phase, now: Phase) -> bool:

@@ -61,10 +61,10 @@ def is_finished(folder: epath.Path) -> bool:
 
 
 def leftovers(folder: epath.Path) -> list[epath.Path]:
-    """What writes that were cut short have left in a folder of written folders."""
+    """What writes that were cut short have left in a folder of steps' folders."""
     entries = folder.iterdir() if "://" in str(folder) and folder.is_dir() else ()
-    unfinished = [entry for entry in entries if entry.is_dir() and not is_finished(entry)]
-    return [*folder.glob(_UNFINISHED), *unfinished]
+    steps = [entry for entry in entries if entry.name.isdecimal()]
+    return [*folder.glob(_UNFINISHED), *(step for step in steps if not is_finished(step))]
 
 
 def read(folder: epath.Path, abstract: dict[str, Any]) -> dict[str, Any]:

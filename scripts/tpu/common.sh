@@ -2,7 +2,7 @@
 # Sourced by the scripts of this folder: their settings, and the commands that act on a slice.
 #
 #   read_settings "$@"   takes the settings below out of the arguments; the others stay in `rest`
-#   read_training        takes what pretraining needs out of `rest`, into `training`
+#   read_training        takes what pretraining needs out of `rest`, into `training` and `folder`
 #   run COMMAND...       runs it; with --dry-run only prints it
 
 settings_help="Settings, as flags or in the environment:
@@ -99,8 +99,9 @@ on_workers() {  # WORKER|all COMMAND
         ${ssh_options[@]+"${ssh_options[@]}"} "--worker=$1" "--command=$2"
 }
 
-read_training() {  # takes DATA, RUN, CONFIG and its settings out of `rest`, as the words of a command
-    local data="" folder="" arguments=() word
+read_training() {  # DATA, RUN, CONFIG and its settings as the words of a command, and RUN alone
+    local data="" arguments=() word
+    folder=""
     while [[ ${#rest[@]} -gt 0 ]]; do
         case ${rest[0]} in
             --data=*) data=${rest[0]#*=} ;;
@@ -121,6 +122,7 @@ read_training() {  # takes DATA, RUN, CONFIG and its settings out of `rest`, as 
     for word in "$data" "$folder" "${arguments[@]}"; do
         training+=" $(printf %q "$word")"
     done
+    folder=$(printf %q "$folder")
 }
 
 # shellcheck disable=SC2034  # STATE is what the others read

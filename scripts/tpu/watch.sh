@@ -17,8 +17,9 @@ source "$here/common.sh"
 read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 read_training  # what is wrong with it is told before anything costs
-COMMIT=$(git -C "$here" rev-parse HEAD)  # a commit in between does not change a run on its way
-export COMMIT
+# A commit in between does not change a run on its way.
+BERTJAX_COMMIT=$(git -C "$here" rev-parse HEAD 2>/dev/null) || BERTJAX_COMMIT=HEAD
+export BERTJAX_COMMIT
 
 crashes=0 begun=""
 running=0 unanswered=0  # looks, one a minute, since the last crash, and in a row
@@ -53,11 +54,11 @@ no_answer() {  # gcloud|slice
 look() {  # at a slice that is there
     local status
     if [[ -n $DRY_RUN ]]; then
-        on_workers 0 "bash bertjax/scripts/tpu/worker.sh status$training"
+        on_workers 0 "bash bertjax/scripts/tpu/worker.sh status $folder"
         begin
         return
     fi
-    status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status$training || echo absent") ||
+    status=$(on_workers 0 "bash bertjax/scripts/tpu/worker.sh status $folder || echo absent") ||
         status=unreachable
     echo "$(date +%T) $NAME: $status"
     if [[ $status == unreachable ]]; then
@@ -69,13 +70,14 @@ look() {  # at a slice that is there
         begun=1
         running=$((running + 1))
         [[ $running -lt 90 ]] || crashes=0  # an hour, and the half that may be a hang
-    elif [[ -z $begun && $status != *@(stalled|other) ]]; then
+    elif [[ -z $begun && $status != *stalled && $status != *other ]]; then
         status=absent  # how another command ended says nothing about this one
     fi
     case $status in
         *finished) exit 0 ;;
         *other)
-            echo "${0##*/}: another training runs on $NAME; let it end, or end it with worker.sh end on every worker" >&2
+            echo "${0##*/}: a training with another --run is on $NAME; let it end, or end it:" >&2
+            DRY_RUN=1 on_workers all "bash bertjax/scripts/tpu/worker.sh end" >&2
             exit 1
             ;;
         *failed) give_up ;;

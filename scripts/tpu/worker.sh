@@ -3,15 +3,16 @@
 #
 #   worker.sh install
 #   worker.sh start gs://DATA gs://RUN CONFIG [--section.field=value ...]
-#   worker.sh status [gs://DATA ...]
-#                       prints: other (what runs was started with other words than these), absent, running, stalled (it runs, and has logged nothing for half an
-#                       hour, as is usual on all but the first worker), finished, stopped (SIGTERM),
-#                       failed (status 2: the command is wrong) or crashed
+#   worker.sh status [gs://RUN]
+#                       prints: absent, running, stalled (it runs, and has logged nothing for half an
+#                       hour, as is usual on all but the first worker), other (what runs has another
+#                       RUN), finished, stopped (SIGTERM), failed (status 2: the command is wrong) or
+#                       crashed
 #   worker.sh end       kills a training that no longer answers
 #   worker.sh log [N]   prints the last N lines
 #
-# Keeps ~/bertjax-run: log, command (its words), exit (the exit status), lock (held while it runs),
-# process (its number) and data/ (the copy of DATA, of the last one alone).
+# Keeps ~/bertjax-run: log, run (RUN), exit (the exit status), lock (held while it runs), process (its
+# number) and data/ (the copy of DATA, of the last one alone).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 state=$HOME/bertjax-run
@@ -29,10 +30,10 @@ install() {  # the images' Python is too old; uv brings the one that the TPU com
 }
 
 start() {
-    case $(status "$@") in
+    case $(status "$2") in
         running | stalled) echo "$HOSTNAME: runs already" && return ;;
         other)
-            echo "$HOSTNAME: another training runs here: $(<"$state/command"); worker.sh end ends it" >&2
+            echo "$HOSTNAME: $(<"$state/run") is trained here; worker.sh end ends that" >&2
             return 1
             ;;
     esac
@@ -41,13 +42,12 @@ start() {
 }
 
 run() {  # detached, with the lock
-    local words data=$1 copy=$state/data/${1#gs://} folder=$2 code=0
-    words=$(printf '%q ' "$@")
+    local data=$1 copy=$state/data/${1#gs://} folder=$2 code=0
     shift 2
     export TPU_LOG_DIR=disabled  # libtpu's own logs have filled workers' disks
     exec 9>"$state/lock"
     flock --timeout 5 9 || return 0  # `status` holds it for a moment too
-    echo "$words" >"$state/command"
+    echo "${folder%/}" >"$state/run"
     echo $$ >"$state/process"
     rm -f "$state/exit"
     [[ -d $copy ]] || rm -rf "$state/data"
@@ -64,7 +64,7 @@ run() {  # detached, with the lock
 
 status() {
     if [[ -f $state/lock ]] && ! flock --nonblock "$state/lock" true; then
-        if [[ $# -gt 0 && -f $state/command && $(<"$state/command") != "$(printf '%q ' "$@")" ]]; then
+        if [[ -n ${1:-} && -s $state/process && $(<"$state/run") != "${1%/}" ]]; then
             echo other
         elif [[ -n $(find "$state/log" -mmin +30) ]]; then
             echo stalled

@@ -132,3 +132,26 @@ def test_a_run_of_somebody_else_is_left_alone(monkeypatch, capsys, tmp_path, tas
 @pytest.mark.parametrize(("positions", "length"), [(128, 128), (512, 384)])
 def test_rows_are_no_longer_than_the_checkpoint_has_positions(positions, length):
     assert with_fitting_length(load_config("korquad"), positions).data.length == length
+
+
+@pytest.mark.slow
+def test_rows_that_others_wrote_in_the_meantime_stay(monkeypatch, tmp_path, tasks, init):
+    output, row = tmp_path / "out", {"metric": "f1", "seconds": 60.0, "figures": {"f1": 0.5}}
+
+    def train_beside_another(*_):
+        made = json.loads((output / "made.json").read_text())
+        write_tables(output, made, [{"task": "mrpc", "pretrained": row}])
+        return row | {"metric": "accuracy", "figures": {"accuracy": 0.75}}
+
+    def earlier(folder, made):
+        (output / "made.json").write_text(json.dumps(made))
+        return earlier_rows(folder, made)
+
+    output.mkdir()
+    monkeypatch.setattr("scripts.tasks.train", train_beside_another)
+    monkeypatch.setattr("scripts.tasks.earlier_rows", earlier)
+    arguments = ["--init", init, "--data", tasks, "--output", str(output), "--no-scratch"]
+    monkeypatch.setattr("sys.argv", ["tasks", *arguments])
+    assert main() == 0
+    table = json.loads((output / "table.json").read_text())
+    assert [own["task"] for own in table["tasks"]] == ["sst2", "mrpc"]

@@ -75,11 +75,16 @@ def test_another_training_is_told_and_left_alone(worker, tmp_path):
     own, other = (["gs://b/data", f"gs://b/{run}", "configs/base.py"] for run in ("run", "other"))
     worker("start", *own)
     wait_for(worker, "running")
-    assert worker("status", *own) == "running\n"
-    assert worker("status", *other) == "other\n"
+    for _ in range(200):
+        if worker("log", "1").startswith("pretrain "):  # it has begun
+            break
+        time.sleep(0.05)
+    assert worker("status", "gs://b/run/") == "running\n"
+    assert worker("status", "gs://b/other") == "other\n"
+    assert "runs already" in worker("start", *own, "--train.log_every=10")
     with pytest.raises(subprocess.CalledProcessError) as refused:
         worker("start", *other)
-    assert "another training runs here: gs://b/data gs://b/run" in refused.value.stderr
+    assert "gs://b/run is trained here; worker.sh end" in refused.value.stderr
     (tmp_path / "go").write_text("0")
     wait_for(worker, "finished")
 

@@ -90,6 +90,7 @@ def test_a_run_of_so_few_steps_that_phases_were_left_out_goes_on(tmp_path, steps
     told = start(tmp_path, changed("train", steps=None, phases=tuple(parts)))
     assert any("of warmup" in line for line in told)
     assert sum(steps_of(tmp_path)) == 1000
+    assert start(tmp_path, changed("train", steps=None, phases=tuple(parts)))
 
 
 FOREIGN = ("metrics.jsonl", "report.md", "checkpoints/10/weights.pt", "tokenizer/notes.txt")
@@ -109,6 +110,7 @@ def test_a_run_that_was_killed_before_it_had_a_config_begins_again(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "vocab.txt").touch()
+    (tmp_path / "tokenizer" / "wordpiece.json.host.7.tmp").touch()
     assert start(tmp_path, CONFIG) == []
 
 
