@@ -7,6 +7,7 @@ training stops cleanly on Ctrl-C and SIGTERM, with 143.
 
 import argparse
 import gc
+import importlib.util
 import io
 import os
 import signal
@@ -19,7 +20,11 @@ from typing import NoReturn
 from bertjax.errors import UserError
 from bertjax.options import command_parser
 
-_ACCELERATORS = ("/dev/accel*", "/dev/vfio/[0-9]*", "/dev/nvidia[0-9]*", "/dev/kfd")
+# What shows a device, by the package with which jax uses it; /dev/dxg is a GPU under WSL2.
+_ACCELERATORS = {
+    "libtpu": ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*"),
+    "jax_plugins": ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed, overrides = _read_command_line(sys.argv[1:] if arguments is None else arguments)
         parsed.run(parsed, overrides)
+        sys.stdout.flush()  # here it can still be told that nobody reads it
     except UserError as error:
         print(f"bertjax: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if "Unable to initialize backend" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        print(f"bertjax: JAX_PLATFORMS=cpu does without the accelerator: {reason}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("bertjax: interrupted", file=sys.stderr)
@@ -69,12 +81,18 @@ def choose_platform() -> None:
     """Tells jax to use the CPU where no accelerator is present.
 
     Otherwise an installed libtpu or CUDA plug-in looks for its device first: seconds and warnings.
-    Has no effect once jax is imported.
+    Where there is one whose package is missing, jax says so itself and uses the CPU. Has no effect
+    once jax is imported.
     """
-    present = any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in _ACCELERATORS)
+    present = [
+        package
+        for package, patterns in _ACCELERATORS.items()
+        if any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in patterns)
+    ]
     if not present:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    if os.environ.get("JAX_PLATFORMS") == "cpu":
+    usable = any(importlib.util.find_spec(package) for package in present)
+    if not usable or os.environ.get("JAX_PLATFORMS") == "cpu":
         from bertjax.train.host_memory import keep_freed_memory
 
         keep_freed_memory()

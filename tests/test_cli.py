@@ -5,10 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from bertjax import cli
 from bertjax.cli import main
+from bertjax.train import host_memory
 
 COMMANDS = (
     *("prepare", "pretrain", "finetune", "predict", "evaluate"),
@@ -152,11 +155,76 @@ def test_an_empty_path_is_told(arguments, capsys, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_installed_command_and_the_module_are_the_same():
-    module = subprocess.run(
-        [sys.executable, "-m", "bertjax", "--help"], capture_output=True, text=True, check=True
+def test_text_that_is_none_is_told_in_one_line(capsys, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"bad \xff\n")
+    corpus, output = str(tmp_path / "a.txt"), str(tmp_path / "data")
+    message = refused(capsys, "prepare", "--corpus", corpus, "--output", output)
+    assert "not UTF-8" in message
+
+
+def test_a_file_whose_name_no_report_can_quote_is_refused(capsys):
+    message = refused(capsys, *FINETUNE, "--train", os.fsdecode(b"\xb0.tsv"), "--dev", "a.tsv")
+    assert "a name that is not UTF-8" in message
+
+
+@pytest.mark.process
+def test_output_that_nobody_reads_is_a_status_and_no_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "bertjax", "plan", "tiny", "--json"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    found = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, env=environment, check=False
     )
-    assert all(command in module.stdout for command in COMMANDS)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (1, b"")
+
+
+def test_an_accelerator_that_does_not_start_is_told_in_one_line(monkeypatch, capsys):
+    def use_it(*_):
+        raise RuntimeError("Unable to initialize backend 'cuda': the driver is too old\n(advice)")
+
+    monkeypatch.setattr("bertjax.options.run_plan", use_it)
+    assert "Unable to initialize backend 'cuda'" in refused(capsys, "plan", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("devices", "installed", "platform", "kept"),
+    [
+        ((), (), "cpu", True),
+        (("dev/nvidia0",), (), None, True),
+        (("dev/nvidia0",), ("jax_plugins",), None, False),
+        (("dev/dxg",), ("jax_plugins",), None, False),
+        (("dev/accel/accel0",), ("libtpu",), "cpu", True),
+        (("dev/accel0",), ("libtpu",), None, False),
+    ],
+)
+def test_the_cpu_is_chosen_where_jax_can_use_nothing_else(
+    monkeypatch, tmp_path, devices, installed, platform, kept
+):
+    for device in devices:
+        file = tmp_path / device
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    calls = []
+    monkeypatch.delenv("JAX_PLATFORMS")
+    monkeypatch.setattr(cli, "Path", lambda _: tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda: calls.append(1))
+    cli.choose_platform()
+    assert os.environ.get("JAX_PLATFORMS") == platform
+    assert bool(calls) is kept
+
+
+@pytest.mark.process
+def test_the_installed_command_and_the_module_are_the_same():
+    installed = str(Path(sys.executable).with_name("bertjax"))
+    module, command = (
+        subprocess.run([*start, "--help"], capture_output=True, text=True, check=True).stdout
+        for start in ([sys.executable, "-m", "bertjax"], [installed])
+    )
+    assert module == command
+    assert all(name in module for name in COMMANDS)
 
 
 def test_a_terminal_that_lacks_a_character_is_shown_its_code():

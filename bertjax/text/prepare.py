@@ -18,6 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -270,9 +271,14 @@ class _Bars:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
         if self._bar is not None:
-            self._bar.close()
+            self._bar.__exit__(kind, error, trace)
 
     def update(self, phase: str, done: int, total: int | None, unit: str) -> None:
         if phase != self._phase:

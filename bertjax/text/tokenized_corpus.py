@@ -8,6 +8,7 @@ import numpy as np
 
 from bertjax.errors import UserError
 from bertjax.files import sha256_of
+from bertjax.progress import Progress
 from bertjax.text.chunks import document_sentences, encode_sentences, tokenized_document
 from bertjax.text.corpus import open_source, read_documents, sentence_mode
 from bertjax.text.manifest import content_entries
@@ -15,6 +16,8 @@ from bertjax.text.merge import WRITER_OPTIONS
 from bertjax.text.prepare_state import save_array, write_json
 from bertjax.text.records import TokenizedDocument, encode_document
 from bertjax.text.tokenizer import Tokenizer
+
+_TOLD_UNKNOWN = 0.01  # share of the tokens; of text in the vocabulary's language a tenth of that
 
 
 def tokenize_corpus(spec: str, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
@@ -36,14 +39,22 @@ def tokenize_corpus(spec: str, tokenizer: Tokenizer, folder: Path) -> dict[str, 
     file = Path(folder, "validation", "00000-of-00001.array_record")
     file.parent.mkdir(parents=True)
     writer = ArrayRecordWriter(str(file), WRITER_OPTIONS)
-    tokens, sentence_count = [], 0
-    for document in _documents(spec, tokenizer):
-        writer.write(encode_document(document))
-        tokens.append(document.token_ids.size)
-        sentence_count += document.sentence_lengths.size
-    writer.close()
-    if not tokens:
-        raise UserError(f"--corpus {spec}: holds no text")
+    tokens, sentence_count, unknown = [], 0, 0
+    with Progress("reading", unit="document") as progress:
+        for document in _documents(spec, tokenizer):
+            writer.write(encode_document(document))
+            tokens.append(document.token_ids.size)
+            sentence_count += document.sentence_lengths.size
+            unknown += np.count_nonzero(document.token_ids == tokenizer.unknown_id)
+            progress.update(len(tokens))
+        writer.close()
+        if not tokens:
+            raise UserError(f"--corpus {spec}: holds no text")
+        if (share := unknown / sum(tokens)) > _TOLD_UNKNOWN:
+            progress.write(
+                f"bertjax: {share:.1%} of this text is unknown to the model's tokenizer; the "
+                "figures are of the rest, which may be easy to guess"
+            )
     save_array(file.with_name("token_counts.npy"), np.array(tokens, np.uint32))
     shard = {
         "file": f"validation/{file.name}",

@@ -47,7 +47,7 @@ def test_too_little_text_is_refused(data, tmp_path, text, message):
     ("change", "message"),
     [
         ({"vocab_size": 0}, "--vocab-size 0"),
-        ({"vocab_size": 10}, "vocab"),
+        ({"vocab_size": 10}, "smallest that works is"),
         ({"output": ""}, "--output is empty"),
         ({"validation": 1.0}, "--validation 1.0"),
         ({"validation": -0.1}, "--validation -0.1"),
