@@ -256,7 +256,7 @@ def load_initial(path: str | Path) -> "InitialWeights":
 
     bert = load(path)
     source = f"{Path(path).absolute().name} ({bert.source})"  # not the folders above it
-    return InitialWeights(bert.params, bert.config, bert.tokenizer, source)
+    return InitialWeights(jax.device_get(bert.params), bert.config, bert.tokenizer, source)
 
 
 def convert(bert: Bert, destination: str | Path, to: Literal["huggingface", "bertjax"]) -> None:

@@ -70,11 +70,13 @@ def run_pretrain(parsed: argparse.Namespace, overrides: list[str]) -> None:
 def run_finetune(parsed: argparse.Namespace, overrides: list[str]) -> None:
     """Writes RUN and prints its report."""
     from bertjax.config import load_config
-    from bertjax.files import require_local
+    from bertjax.files import require_local, require_unicode
 
     config = load_config(parsed.config, overrides)  # a mistake is told before jax is imported
     for option in ("train", "dev"):
         require_local(f"--{option}", getattr(parsed, option))
+    for option in ("train", "dev", "init"):  # the report names them
+        require_unicode(f"--{option}", getattr(parsed, option))
 
     from bertjax.api import load_initial
     from bertjax.tasks.finetune import finetune
@@ -105,7 +107,7 @@ def run_predict(parsed: argparse.Namespace, _: list[str]) -> None:
 
 def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
     """Prints a checkpoint's figures; with --report also writes what a report has besides."""
-    from bertjax.files import check_output, require_local
+    from bertjax.files import check_output, require_local, require_unicode
 
     if parsed.report is not None:
         if parsed.data is None:
@@ -114,6 +116,7 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
         check_output(Path(parsed.data), Path(parsed.report), "report.json", names)
     for option in ("data", "corpus"):  # told before the weights are read
         require_local(f"--{option}", getattr(parsed, option) or "")
+        require_unicode(f"--{option}", getattr(parsed, option) or "")
     bert = _load(parsed, parsed.checkpoint)
     if parsed.report is None:
         figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)

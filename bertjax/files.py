@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertjax.errors import UserError, is_forbidden
-from bertjax.json_text import parse_json
+from bertjax.json_text import is_unicode, parse_json
 
 if TYPE_CHECKING:
     from etils import epath
@@ -107,6 +107,8 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
 
     if not str(path):
         raise UserError(f"the path of the {told} is empty")
+    if isinstance(path, Path) and re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+        raise UserError(f"{path}: a Path has only one of the slashes left; give a text")
     if "://" not in str(path):
         return epath.Path(Path(path).absolute())
     # What others write there must be seen: the listings of gcsfs never expire.
@@ -232,6 +234,12 @@ def require_local(
         f"--rename-dir-limit=100000 {bucket} FOLDER) and give FOLDER/{rest}, or "
         f"{instead.format(url)}"
     )
+
+
+def require_unicode(option: str, path: str) -> None:
+    """Refuses a name that no report could quote: raises UserError."""
+    if not is_unicode(path):
+        raise UserError(f"{option} {path!r}: a name that is not UTF-8; give the file another")
 
 
 def check_output(

@@ -1,11 +1,14 @@
 """A trained run opened for use: `bertjax.load`, its methods, and the commands on top of it."""
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -159,6 +162,28 @@ def test_a_step_folder_opens_like_its_run(small_run, bert):
     np.testing.assert_array_equal(step.apply(ids).mlm_logits, bert.apply(ids).mlm_logits)
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/7"])
+def test_a_run_opens_whatever_its_name(small_run, bert, tmp_path, name):
+    shutil.copytree(small_run / "run", tmp_path / name)
+    found = bertjax.load(tmp_path / name)
+    jax.tree.map(np.testing.assert_array_equal, found.params, bert.params)
+
+
+def test_a_loaded_model_is_shown_in_a_line_and_can_be_a_key(bert):
+    assert repr(bert) == f"<Bert: {bert.source}>"
+    assert {bert: 1}[bert] == 1
+    assert bert != dataclasses.replace(bert)
+
+
+def test_text_that_the_tokenizer_does_not_know_is_told(small_run, capsys, tmp_path):
+    (tmp_path / "korean.txt").write_text(
+        "한국어로 쓴 문장이다.\n다른 문장이다.\n\n셋째 글이다.\n" * 5
+    )
+    command = ["evaluate", str(small_run / "run"), "--corpus", str(tmp_path / "korean.txt")]
+    assert main(command) == 0
+    assert "of this text is unknown to the model's tokenizer" in capsys.readouterr().err
+
+
 def test_what_training_starts_from_is_told_by_name_without_the_folders_above_it(small_run, bert):
     found = bertjax.api.load_initial(small_run / "run")
     assert found.source == f"run ({bert.source})"
@@ -216,6 +241,6 @@ def test_a_stopped_evaluation_leaves_no_temporary_folder(small_run, tmp_path):
             assert process.poll() is None
             time.sleep(0.05)
         process.terminate()
-        assert process.communicate()[1] == b""
+        assert b"Traceback" not in process.communicate()[1]
     assert process.returncode == 143
     assert list(temporary.iterdir()) == []

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 EXTRAS = "huggingface"  # in a history: what the `config.json` of an import said beyond our settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
-    """Weights with all that belongs to them.
+    """Weights with all that belongs to them; two are equal only if they are one object.
 
     Attributes:
         experiment: what they were trained with; of somebody else's, the model alone is theirs.
@@ -35,6 +35,9 @@ class Checkpoint:
     source: str
     history: dict[str, Any]
     embedding: EmbeddingSettings = MEAN
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.source}>"
 
     @property
     def config(self) -> ModelConfig:

@@ -95,6 +95,8 @@ def _is_google(folder: epath.Path) -> bool:
 
 def _run_of(folder: epath.Path) -> epath.Path:
     """The run that a CHECKPOINT names: the folder itself, or two above a step's folder."""
+    if (folder / CONFIG_FILE).exists():  # whatever it is called
+        return folder
     if folder.name == "checkpoints":
         return folder.parent
     if folder.name.isdecimal() and folder.parent.name == "checkpoints":

@@ -1,8 +1,9 @@
 """Sentence embeddings: the encoder's last hidden states, pooled over each sentence."""
 
 import functools
+import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
@@ -137,12 +138,25 @@ def _in_lower_case(
 
 
 def _made_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, each made on a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
+    """The items, made on a thread while those before them are used; it holds up no ending."""
+    made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(1)
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put((item, None))
+            made.put((None, None))
+        except BaseException as error:
+            made.put((None, error))
+
+    threading.Thread(target=make, daemon=True).start()
+    while True:
+        item, error = made.get()
+        if error is not None:
+            raise error
+        if item is None:
+            return
+        yield item
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))

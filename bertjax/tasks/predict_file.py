@@ -50,7 +50,9 @@ class FileModel:
         task, notes = self._task, Notes()
         records = list(task.read(file, True, notes))
         check_scorable(file, records, task.settings)
-        found = predict_all(self._predictor(labelled=True), self._params, records)
+        predictor = self._predictor(labelled=True)
+        with Progress("evaluating", len(records), "record") as progress:
+            found = predict_all(predictor, self._params, records, progress.update)
         tell_notes(file, notes)
         return {
             "task": task.settings.kind,

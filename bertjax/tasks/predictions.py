@@ -1,7 +1,7 @@
 """A task's predictions for records: streamed in their order, in bounded memory."""
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -114,8 +114,13 @@ class Predictor:
         return pack_examples(examples, length, self._pad_id, rows), rows
 
 
-def predict_all(predictor: Predictor, params: Any, records: Iterable[Any]) -> Predicted:
-    """All blocks in one."""
+def predict_all(
+    predictor: Predictor,
+    params: Any,
+    records: Iterable[Any],
+    told: Callable[[int], None] = lambda _: None,
+) -> Predicted:
+    """All blocks in one; `told` hears after each how many records are done."""
     whole = Predicted([], [], {}, {})
     for block in predictor(params, records):
         whole.records.extend(block.records)
@@ -123,6 +128,7 @@ def predict_all(predictor: Predictor, params: Any, records: Iterable[Any]) -> Pr
         for total, own in ((whole.sums, block.sums), (whole.counts, block.counts)):
             for name, value in own.items():
                 total[name] = total.get(name, 0.0) + value
+        told(len(whole.records))
     return whole
 
 

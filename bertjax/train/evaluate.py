@@ -9,6 +9,7 @@ import jax
 from bertjax.config import Config, MeshConfig
 from bertjax.data.shards import read_manifest
 from bertjax.errors import UserError
+from bertjax.progress import Progress
 from bertjax.train.batches import VALIDATION_POSITIONS, Validation, validation_shortage
 from bertjax.train.masking import masking_table
 from bertjax.train.mesh import batch_sharding, make_mesh, replicated
@@ -65,11 +66,13 @@ def _evaluate_folder(
 ) -> dict[str, float | int | None]:
     mesh = make_mesh(MeshConfig())
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)
-    with jax.set_mesh(mesh):
+    batches = Validation(data, tokenizer, config, batch_sharding(mesh), most_positions)
+    with jax.set_mesh(mesh), Progress("evaluating", len(batches), "batch") as progress:
         return evaluate_pretraining(
             jax.device_put(params, replicated(mesh)),
             config=config.model,
             table=table,
-            batches=Validation(data, tokenizer, config, batch_sharding(mesh), most_positions),
+            batches=batches,
             dtype=compute_dtype(config),
+            told=progress.update,
         )

@@ -179,14 +179,19 @@ def evaluate_pretraining(
     table: MaskingTable,
     batches: Sequence[Batch],
     dtype: Any,
+    told: Callable[[int], None] = lambda _: None,
 ) -> dict[str, float | int | None]:
     """Both losses and accuracies over all `batches`: 15% single tokens, fixed masks, no dropout.
 
-    `examples` is the number of sentence pairs. A head without any label gives None.
+    `examples` is the number of sentence pairs. A head without any label gives None. `told` hears
+    after each batch how many are done.
     """
     step = _evaluation_step(config, table, jnp.dtype(dtype))
     started = started_ahead(step(params, batch, np.int32(n)) for n, batch in enumerate(batches))
-    found = [jax.device_get(figures) for figures in started]
+    found = []
+    for figures in started:
+        found.append(jax.device_get(figures))
+        told(len(found))
     totals = {name: sum(float(figures[name]) for figures in found) for name in _TOTALS}
     means = {
         name: totals[name] / totals[f"{head}_count"] if totals[f"{head}_count"] else None

@@ -103,7 +103,7 @@ def too_little_memory_told(accumulation: int) -> Iterator[None]:
         raise UserError(
             f"the device's memory does not suffice: --train.accumulation={2 * accumulation} takes "
             "a batch in smaller parts, with the same result, --model.remat=true computes layers "
-            f"twice, a smaller --train.batch_size learns from less ({reason})"
+            f"twice, a smaller --train.batch_size, in another --run, learns from less ({reason})"
         ) from error
 
 
@@ -144,7 +144,7 @@ def use_compilation_cache() -> None:
     The second start of a tiny model then takes a third of the time.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "bertjax", "xla")
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "bertjax", "xla")
         jax.config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

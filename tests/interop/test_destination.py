@@ -46,6 +46,26 @@ def test_a_new_or_empty_folder_is_filled(tmp_path, exists):
     assert [path.name for path in folder.parent.iterdir()] == ["new"]
 
 
+def test_a_link_to_an_empty_folder_is_filled_where_it_leads(tmp_path):
+    (tmp_path / "space").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "space")
+    write_folder(tmp_path / "link", write_two_files)
+    assert (tmp_path / "space" / "second").read_text() == "2"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_mount_point_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "out")
+    with pytest.raises(UserError, match="out is a mount point: give the name of a folder in it"):
+        check_destination(tmp_path / "out")
+
+
+def test_a_bucket_given_as_a_path_is_refused():
+    with pytest.raises(UserError, match="a Path has only one of the slashes left; give a text"):
+        check_destination(Path("gs://bucket/new"))
+
+
 def test_a_write_that_fails_leaves_nothing_and_is_told(tmp_path):
     with pytest.raises(UserError, match=r"new: cannot be written \(No space left on device\)"):
         write_folder(tmp_path / "new", fail_halfway)
