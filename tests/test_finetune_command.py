@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -123,10 +124,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(small_run, labelled, finetuned
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not any((tmp_path / "run").glob("checkpoints/8")) and time.monotonic() < deadline:
+        assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     assert main(command[3:]) == 0
+    weights = [bertjax.load(run).params for run in (tmp_path / "run", finetuned)]
+    jax.tree.map(np.testing.assert_array_equal, *weights)
     losses = [_losses(run) for run in (tmp_path / "run", finetuned)]
     assert losses[0] == losses[1]
 

@@ -178,6 +178,7 @@ def test_no_changed_byte_anywhere_gives_a_wrong_document(one_shard, position, ch
     with contextlib.suppress(UserError):
         found = open_split(one_shard, "train").read(range(30))
     file.write_bytes(whole)
+    assert len(found) in (0, 30)
     for document, expected in zip(found, DOCUMENTS.documents, strict=False):
         np.testing.assert_array_equal(document.token_ids, expected.token_ids)
         np.testing.assert_array_equal(document.sentence_lengths, expected.sentence_lengths)

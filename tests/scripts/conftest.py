@@ -1,14 +1,15 @@
 import pytest
 
-from tests.scripts.fake_gcloud import GCLOUD, WHERE, run, verb
+from tests.scripts.fake_gcloud import GCLOUD, GIT, WHERE, run, verb
 
 
 @pytest.fixture
 def cloud(tmp_path):
-    """Runs a script where `gcloud` answers; returns its result and what gcloud was asked."""
-    program = tmp_path / "gcloud"
-    program.write_text(GCLOUD)
-    program.chmod(0o755)
+    """Runs a script where `gcloud` and `git` answer; returns its result and gcloud's questions."""
+    for name, text in (("gcloud", GCLOUD), ("git", GIT)):
+        program = tmp_path / name
+        program.write_text(text)
+        program.chmod(0o755)
 
     def run_in_cloud(script, *arguments, states=(), statuses=(), node="READY", silent="none"):
         (tmp_path / "calls").write_text("")
@@ -22,6 +23,8 @@ def cloud(tmp_path):
             path=f"{tmp_path}:",
             GCLOUD_FOLDER=str(tmp_path),
             POLL_SECONDS="0",
+            PATIENCE_LOOKS="4",
+            FORGIVE_LOOKS="6",
             SILENT=silent,
         )
         return result, [verb(call) for call in (tmp_path / "calls").read_text().splitlines()]

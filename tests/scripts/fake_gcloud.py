@@ -33,6 +33,15 @@ mapfile -t lines <$answers
 [[ ${lines[0]} != ERROR* ]] || { echo "${lines[0]}" >&2; exit 1; }
 echo "${lines[0]}"
 """
+GIT = """\
+#!/usr/bin/env bash
+for word; do
+    case $word in
+        --output=*) : >"${word#*=}" ;;
+        rev-parse) echo 0123456789abcdef ;;
+    esac
+done
+"""
 
 
 def run(script, *arguments, path="", **variables):

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import jax
 import pytest
 
 from bertjax.errors import UserError
@@ -20,6 +21,7 @@ from bertjax.train.slices import find_slice
     ],
 )
 def test_a_slice_that_cannot_be_is_refused_in_one_line(topology, message):
+    assert len(jax.devices()) == 8  # from now on there are no others
     with pytest.raises(UserError, match="--topology") as refused:
         find_slice(topology)
     assert message in str(refused.value)
