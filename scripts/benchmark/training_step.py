@@ -17,6 +17,7 @@ ratio is the median of the rounds' own.
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -50,6 +51,12 @@ def main() -> None:
     arguments = parse_arguments()
     gpu = arguments.device == "gpu"
     cases = [case for case in (GPU_CASES if gpu else CASES) if case.name in arguments.case]
+    if not cases:
+        raise SystemExit(f"--case {arguments.case[0]} is not for --device {arguments.device}")
+    if set(arguments.side) - {"bertjax"} and importlib.util.find_spec("torch") is None:
+        raise SystemExit(
+            "PyTorch is not installed (pip install torch transformers): --side bertjax"
+        )
     os.environ["JAX_PLATFORMS"] = "cuda" if gpu else "cpu"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the sides share a GPU's memory
     if gpu:  # to try Triton for every product takes minutes, and cuBLAS wins for such large ones

@@ -36,7 +36,7 @@ give_up() {
 
 no_answer() {  # gcloud|slice
     unanswered=$((unanswered + 1))
-    [[ $unanswered -ge 30 ]] || return 0
+    [[ $unanswered -ge ${PATIENCE_LOOKS:-30} ]] || return 0
     [[ $1 != slice ]] || read_state vm
     case $STATE in
         MISSING | PREEMPTED | TERMINATED | STOPPED | FAILED)
@@ -69,7 +69,7 @@ look() {  # at a slice that is there
     if [[ $status == *running ]]; then
         begun=1
         running=$((running + 1))
-        [[ $running -lt 90 ]] || crashes=0  # an hour, and the half that may be a hang
+        [[ $running -lt ${FORGIVE_LOOKS:-90} ]] || crashes=0  # an hour, and the half that may be a hang
     elif [[ -z $begun && $status != *stalled && $status != *other ]]; then
         status=absent  # how another command ended says nothing about this one
     fi
