@@ -162,7 +162,7 @@ class Bert(Checkpoint):
         """Masked-word and next-sentence figures on DATA's validation split, or on raw text.
 
         Those of a head that the model lacks are None. Of a fine-tuned model, the metrics of its
-        task on `data`, a labelled file.
+        task on `data`, a labelled file. Tells its progress on standard error.
 
         Raises:
             UserError: it has neither head; not exactly one of `data` and `corpus` is given (of a
@@ -184,6 +184,8 @@ class Bert(Checkpoint):
 
     def report(self, file: str | Path) -> dict[str, Any]:
         """What a fine-tuned model makes of a labelled file, as in a run's `report.json`.
+
+        Tells its progress on standard error.
 
         Returns:
             `figures`, which `evaluate` gives, `details` (classes, a confusion matrix, a table of

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed, overrides = _read_command_line(sys.argv[1:] if arguments is None else arguments)
         parsed.run(parsed, overrides)
-        sys.stdout.flush()  # here it can still be told that nobody reads it
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here it can still be told that nobody reads it
     except UserError as error:
         print(f"bertjax: {error}", file=sys.stderr)
         return 2
@@ -48,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "Unable to initialize backend" not in str(error):
             raise
         reason = " ".join(str(error).split())
-        print(f"bertjax: JAX_PLATFORMS=cpu does without the accelerator: {reason}", file=sys.stderr)
-        return 2
+        print(f"bertjax: {reason}", file=sys.stderr)
+        return 1  # another process may hold it
     except KeyboardInterrupt:
         print("bertjax: interrupted", file=sys.stderr)
         return 130
@@ -92,7 +93,8 @@ def choose_platform() -> None:
     if not present:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     usable = any(importlib.util.find_spec(package) for package in present)
-    if not usable or os.environ.get("JAX_PLATFORMS") == "cpu":
+    platform = os.environ.get("JAX_PLATFORMS")
+    if platform == "cpu" or not (platform or usable or "TPU_LIBRARY_PATH" in os.environ):
         from bertjax.train.host_memory import keep_freed_memory
 
         keep_freed_memory()

@@ -116,7 +116,8 @@ def run_evaluate(parsed: argparse.Namespace, _: list[str]) -> None:
         check_output(Path(parsed.data), Path(parsed.report), "report.json", names)
     for option in ("data", "corpus"):  # told before the weights are read
         require_local(f"--{option}", getattr(parsed, option) or "")
-        require_unicode(f"--{option}", getattr(parsed, option) or "")
+    if parsed.report is not None:
+        require_unicode("--data", parsed.data)  # which it names
     bert = _load(parsed, parsed.checkpoint)
     if parsed.report is None:
         figures = bert.evaluate(data=parsed.data, corpus=parsed.corpus)

@@ -213,10 +213,9 @@ def _users_code(file: Path, origin: str | None) -> Iterator[None]:
 
 def _configs() -> Path:
     """The folder of configs: a checkout's, or what a wheel brought (setup.cfg, data_files)."""
-    checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "setup.cfg").is_file():
-        return checkout / "configs"
-    return Path(sysconfig.get_path("data")) / "share" / "bertjax" / "configs"
+    checkout = Path(__file__).resolve().parent.parent / "configs"
+    installed = Path(sysconfig.get_path("data")) / "share" / "bertjax" / "configs"
+    return checkout if (checkout / "miniature.py").is_file() else installed
 
 
 def _find_config(path: Path) -> Path:

@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from bertjax.errors import UserError, is_forbidden
@@ -107,7 +107,7 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
 
     if not str(path):
         raise UserError(f"the path of the {told} is empty")
-    if isinstance(path, Path) and re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+    if isinstance(path, PurePath) and re.match(r"[a-z][a-z0-9+.-]+:/[^/]", str(path)):
         raise UserError(f"{path}: a Path has only one of the slashes left; give a text")
     if "://" not in str(path):
         return epath.Path(Path(path).absolute())

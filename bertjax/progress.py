@@ -7,6 +7,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from bertjax.errors import UserError
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -40,7 +42,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or self._bar is not None or self._done > self._first:
+        begun = self._done > self._first and not isinstance(error, UserError)
+        if error is None or self._bar is not None or begun:
             self.close()  # otherwise what went wrong says it all
 
     def start_at(self, done: int) -> None:

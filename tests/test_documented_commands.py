@@ -32,6 +32,10 @@ def cases(files):
     ]
 
 
+def test_the_pages_commands_are_found():
+    assert len(cases(PAGES)) >= 35
+
+
 @pytest.mark.parametrize("words", cases(PAGES))
 def test_a_command_of_a_page_is_taken_with_its_settings(words):
     check(words)

@@ -35,9 +35,10 @@ def check_destination(path: epath.PathLike) -> None:
         raise UserError(f"{path}: cannot be looked at ({error.strerror or error})") from error
     if "://" in str(path):
         return
-    if os.path.ismount(path):
+    place = Path(path).resolve()  # of a link, where it leads
+    if os.path.ismount(place):
         raise UserError(f"{path} is a mount point: give the name of a folder in it")
-    above = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    above = next(parent for parent in place.parents if parent.exists())
     if not above.is_dir():
         raise UserError(f"{path}: {above} is a file; give a folder that can be made")
     if not os.access(above, os.W_OK):
@@ -60,7 +61,7 @@ def write_folder(path: epath.PathLike, write: Callable[[Path], None]) -> None:
                 write(Path(local))
                 _upload(Path(local), epath.Path(path))
         else:
-            place = Path(path).resolve()  # of a link, where it leads
+            place = Path(path).resolve()
             place.parent.mkdir(parents=True, exist_ok=True)
             write_whole(place, lambda temporary: _fill(temporary, write))
     except OSError as error:

@@ -138,25 +138,37 @@ def _in_lower_case(
 
 
 def _made_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, made on a thread while those before them are used; it holds up no ending."""
-    made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(1)
+    """The items, each made on a thread while the one before it is used.
+
+    The thread holds up no ending: it may be waiting for a pipe.
+    """
+    made = queue.SimpleQueue[tuple[Item | None, BaseException | None]]()
+    wanted, ended = threading.Semaphore(1), threading.Event()
 
     def make() -> None:
-        try:
-            for item in items:
-                made.put((item, None))
-            made.put((None, None))
-        except BaseException as error:
-            made.put((None, error))
+        item, error = None, None
+        while wanted.acquire() and not ended.is_set():
+            try:
+                item = next(items, None)
+            except BaseException as raised:
+                item, error = None, raised
+            made.put((item, error))
+            if item is None:
+                return
 
     threading.Thread(target=make, daemon=True).start()
-    while True:
-        item, error = made.get()
-        if error is not None:
-            raise error
-        if item is None:
-            return
-        yield item
+    try:
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            wanted.release()
+            yield item
+    finally:
+        ended.set()
+        wanted.release()
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -98,12 +99,13 @@ def too_little_memory_told(accumulation: int) -> Iterator[None]:
         yield
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
-        if "RESOURCE_EXHAUSTED" not in reason or "memory" not in reason:
+        if not re.search("RESOURCE_EXHAUSTED.*(memory|allocat)", reason, re.IGNORECASE):
             raise
         raise UserError(
-            f"the device's memory does not suffice: --train.accumulation={2 * accumulation} takes "
-            "a batch in smaller parts, with the same result, --model.remat=true computes layers "
-            f"twice, a smaller --train.batch_size, in another --run, learns from less ({reason})"
+            f"the device's memory does not suffice: more --train.accumulation ({accumulation} now) "
+            "takes a batch in smaller parts, with the same result, --model.remat=true computes "
+            "layers twice, a smaller --train.batch_size, in another --run, learns from less "
+            f"({reason})"
         ) from error
 
 

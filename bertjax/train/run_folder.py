@@ -17,6 +17,7 @@ from bertjax.config import (
     Phase,
     QuestionAnswering,
     from_json,
+    phases,
     to_json,
     total_steps,
     with_steps,
@@ -33,6 +34,7 @@ _TOKENIZER_FILES = (
     *("vocab.txt", "wordpiece.json", "tokenizer.json"),
     *("tokenizer_config.json", "tokenizer.model"),
 )
+_FEW_STEPS = 1000  # a phase of a thousandth of the steps has one of these
 _SHOWS_WITHIN = 10  # seconds: network file systems are late in showing what others wrote
 _MAY_DIFFER = {
     "model.attention",
@@ -96,7 +98,7 @@ def refuse_foreign_files(folder: epath.Path) -> None:
     for part, ours in (("checkpoints", ()), ("tokenizer", _TOKENIZER_FILES)):
         if (folder / part).is_dir():
             names = sorted(entry.name for entry in (folder / part).iterdir())
-            # A tokenizer may have been cut short while it was written.
+            # What is written may have been cut short.
             others = [name for name in names if name not in ours and not name.endswith(".tmp")]
             found += [f"{part}/{name}" for name in others]
     if found:
@@ -153,7 +155,7 @@ def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
 def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
     old, config = with_steps(old, total_steps(old)), _with_findings(config, old)
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
-    if _same_course(own, asked):
+    if _same_course(old, own, config):
         config = _with_phases(config, own)
     changes = _differences(_with_phases(old, own), config)
     if refused := [line for name, line in changes.items() if name not in _MAY_DIFFER]:
@@ -177,13 +179,21 @@ def _with_findings(config: Config, old: Config) -> Config:
     return dataclasses.replace(config, task=task)
 
 
-def _same_course(own: Sequence[Phase], asked: Sequence[Phase]) -> bool:
+def _same_course(old: Config, own: Sequence[Phase], config: Config) -> bool:
     """Whether a run's phases and those of the config to go on with differ by `train.steps` alone.
 
-    So few steps may have left none to a phase: the run's are some of the config's, in order.
+    Of so few steps as the run once had, the config's phases may leave out some; what came before
+    the last one is then as the run has it.
     """
-    left = iter(asked)
-    return bool(own) == bool(asked) and all(any(_alike(p, q) for q in left) for p in own)
+    if bool(own) != bool(config.train.phases) or all(map(_alike, own, config.train.phases)):
+        return bool(own) == bool(config.train.phases)
+    *before, last = old.train.phases
+    for steps in range(1, min(total_steps(old), _FEW_STEPS) + 1):
+        train = dataclasses.replace(config.train, steps=steps)
+        *cut, end = phases(dataclasses.replace(config, train=train))
+        if cut == before and _alike(last, end):
+            return True
+    return False
 
 
 def _alike(before: Phase, now: Phase) -> bool:

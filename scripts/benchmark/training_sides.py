@@ -84,12 +84,12 @@ def made_up_batches(case: Case) -> list[dict[str, np.ndarray]]:
 
 
 def make_step(case: Case, side: Side) -> tuple[Action, Action, dict[str, Any]]:
-    """A side's step, its wait, and what the table says about it; both keep freed memory."""
-    keep_freed_memory()
+    """A side's step, its wait, and what the table says about it."""
     return _bertjax_step(case) if side.kind == "bertjax" else _torch_step(case, side)
 
 
 def _bertjax_step(case: Case) -> tuple[Action, Action, dict[str, Any]]:
+    keep_freed_memory()
     import jax
 
     from bertjax.model.bert import count_parameters

@@ -10,9 +10,10 @@ layer is computed at every position, as its model has it, bertjax's where someth
 base's arithmetic, 13 to 16% of mini's).
 
 Each side is a process of its own; they take turns, so that all share whatever else the machine
-does. A round is a few seconds of steps, one after the other as in a training loop: nothing waits
-for a result before the last. A figure is the median round, with the shortest and the longest; a
-ratio is the median of the rounds' own.
+does. bertjax keeps freed memory, as its command does; PyTorch's allocator is as it comes, and with
+the same it gains (docs/measured.md). A round is a few seconds of steps, one after the other as in a
+training loop: nothing waits for a result before the last. A figure is the median round, with the
+shortest and the longest; a ratio is the median of the rounds' own.
 """
 
 import argparse

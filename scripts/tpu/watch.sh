@@ -18,7 +18,10 @@ read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 read_training  # what is wrong with it is told before anything costs
 # A commit in between does not change a run on its way.
-BERTJAX_COMMIT=$(git -C "$here" rev-parse HEAD 2>/dev/null) || BERTJAX_COMMIT=HEAD
+BERTJAX_COMMIT=$(git -C "$here" rev-parse "${BERTJAX_COMMIT:-HEAD}" 2>/dev/null) || {
+    [[ -n $DRY_RUN ]] || fail "$here: no git history, out of which install.sh takes what it sends"
+    BERTJAX_COMMIT=HEAD
+}
 export BERTJAX_COMMIT
 
 crashes=0 begun=""

@@ -57,8 +57,10 @@ def test_a_link_to_an_empty_folder_is_filled_where_it_leads(tmp_path):
 def test_a_mount_point_is_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "out")
-    with pytest.raises(UserError, match="out is a mount point: give the name of a folder in it"):
-        check_destination(tmp_path / "out")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for name in ("out", "link"):
+        with pytest.raises(UserError, match=f"{name} is a mount point: give the name of a folder"):
+            check_destination(tmp_path / name)
 
 
 def test_a_bucket_given_as_a_path_is_refused():

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -205,3 +206,20 @@ def test_memory_does_not_grow_with_the_number_of_lines(tmp_path):
         return float(found.stdout)
 
     assert peak_mib(50_000) - peak_mib(10_000) < 50  # the rows in between are 78 MiB
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_signal_ends_embedding_while_it_waits_for_a_pipe(small_run, tmp_path):
+    command = [sys.executable, "-m", "bertjax", "embed", small_run / "run"]
+    command += ["--input", "/dev/stdin", "--output", tmp_path / "out.npy"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(b"a first line\n")
+        process.stdin.flush()
+        while not list(tmp_path.glob("out.npy*")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+        assert b"Traceback" not in process.stderr.read()
+    assert list(tmp_path.iterdir()) == []

@@ -106,6 +106,15 @@ def test_what_no_run_has_written_is_not_replaced(tmp_path, name):
     assert file.read_text() == "mine"
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_phase_that_was_not_there_is_refused(tmp_path, place):
+    start(tmp_path, phased())
+    parts = list(phased().train.phases)
+    parts.insert(place, Phase(100, 48, 8, 1e-3, 10))
+    with pytest.raises(UserError, match=r"train\.phases: "):
+        open_run(tmp_path, changed("train", steps=None, phases=tuple(parts)))
+
+
 def test_a_run_that_was_killed_before_it_had_a_config_begins_again(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "tokenizer").mkdir()
