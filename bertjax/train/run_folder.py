@@ -185,8 +185,10 @@ def _same_course(old: Config, own: Sequence[Phase], config: Config) -> bool:
     Of so few steps as the run once had, the config's phases may leave out some; what came before
     the last one is then as the run has it.
     """
-    if bool(own) != bool(config.train.phases) or all(map(_alike, own, config.train.phases)):
-        return bool(own) == bool(config.train.phases)
+    if not own or not config.train.phases:
+        return own == config.train.phases
+    if all(map(_alike, own, config.train.phases)):
+        return True
     *before, last = old.train.phases
     for steps in range(1, min(total_steps(old), _FEW_STEPS) + 1):
         train = dataclasses.replace(config.train, steps=steps)
@@ -201,8 +203,8 @@ def _alike(before: Phase, now: Phase) -> bool:
     return before == dataclasses.replace(now, steps=before.steps, warmup_steps=before.warmup_steps)
 
 
-def _with_phases(config: Config, phases: tuple[Phase, ...]) -> Config:
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, phases=phases))
+def _with_phases(config: Config, parts: tuple[Phase, ...]) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, phases=parts))
 
 
 def _differences(old: Config, new: Config) -> dict[str, str]:
