@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertjax.errors import UserError, is_forbidden
@@ -107,8 +107,8 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
 
     if not str(path):
         raise UserError(f"the path of the {told} is empty")
-    if isinstance(path, PurePath) and re.match(r"[a-z][a-z0-9+.-]+:/[^/]", str(path)):
-        raise UserError(f"{path}: a Path has only one of the slashes left; give a text")
+    if re.match("(gs|s3|az):/[^/]", str(path)):  # as a pathlib.Path leaves it
+        raise UserError(f"{path}: a bucket has two slashes after the colon; give it as a text")
     if "://" not in str(path):
         return epath.Path(Path(path).absolute())
     # What others write there must be seen: the listings of gcsfs never expire.

@@ -63,9 +63,10 @@ def test_a_mount_point_is_refused_before_any_work(tmp_path, monkeypatch):
             check_destination(tmp_path / name)
 
 
-def test_a_bucket_given_as_a_path_is_refused():
-    with pytest.raises(UserError, match="a Path has only one of the slashes left; give a text"):
-        check_destination(Path("gs://bucket/new"))
+@pytest.mark.parametrize("path", [Path("gs://bucket/new"), "gs:/bucket/new"])
+def test_a_bucket_with_one_slash_is_refused(path):
+    with pytest.raises(UserError, match="a bucket has two slashes after the colon"):
+        check_destination(path)
 
 
 def test_a_write_that_fails_leaves_nothing_and_is_told(tmp_path):
