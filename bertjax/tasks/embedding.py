@@ -146,6 +146,7 @@ def _made_ahead(items: Iterator[Item]) -> Iterator[Item]:
     wanted, ended = threading.Semaphore(1), threading.Event()
 
     def make() -> None:
+        """Makes an item each time one is wanted; None stands for the end, or for an error."""
         item, error = None, None
         while wanted.acquire() and not ended.is_set():
             try:

@@ -21,6 +21,7 @@ from bertjax.train.mesh import batch_sharding, make_mesh, validate_mesh
 from bertjax.train.objective import mlm_nsp_objective, pretraining_heads
 from bertjax.train.plan import step_flops
 from bertjax.train.processes import join_processes
+from bertjax.train.record import list_steps
 from bertjax.train.run import tell, train_run, use_compilation_cache
 from bertjax.train.run_folder import hold_run, open_run, write_summary
 from bertjax.train.together import same_everywhere
@@ -77,6 +78,7 @@ def pretrain(
                 "the processes of this run differ in their config, --data, --init or --run"
             )
         remarks = [*changes, *remarks, *_unfinished_warmup(config)]
+        remarks += _unused_init(folder, initial is not None)
         summary = _train(config, data, folder, initial, manifest, tokenizer, remarks)
         write_summary(folder, summary)
     return summary
@@ -91,6 +93,12 @@ def _unfinished_warmup(config: Config) -> list[str]:
         f"the run ends before its warmup of {warmup:,} steps; --optimizer.warmup_share=0.01 warms "
         "up over a hundredth of any run"
     ]
+
+
+def _unused_init(run: epath.Path, given: bool) -> list[str]:
+    """A line where the run goes on, so that the checkpoint it was to start from is not read."""
+    steps = list_steps(run / "checkpoints") if given else []
+    return [f"{run} goes on from its step {steps[-1]}; --init is not used"] if steps else []
 
 
 def _train(
@@ -124,7 +132,6 @@ def _train(
         identity={"data_digest": manifest["digest"]},
         facts=facts,
         remarks=remarks,
-        tell_unused=True,
         stream=batches.stream,
         flops=step_flops(config),
     )

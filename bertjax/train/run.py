@@ -36,7 +36,6 @@ def train_run(
     identity: dict[str, str],
     facts: dict[str, Any],
     remarks: Iterable[str] = (),
-    tell_unused: bool = False,
     stream: Callable[[int], Iterator[dict[str, np.ndarray]]] | None = None,
     flops: Callable[[int], float] = lambda _: 0.0,
 ) -> dict[str, Any]:
@@ -51,7 +50,6 @@ def train_run(
         identity: digests that must not change within a run, besides the tokenizer's.
         facts: what checkpoints and the summary tell besides.
         remarks: lines to tell once the tokenizer is found to fit, before weights are read.
-        tell_unused: whether to tell too that `initial` is not used, where the run goes on.
 
     Returns:
         The summary.
@@ -70,14 +68,11 @@ def train_run(
 
     checkpoints = Checkpoints(run / "checkpoints", config.train.keep_checkpoints)
     with contextlib.closing(checkpoints):
-        step = max(list_steps(run / "checkpoints"), default=None)  # sound or not
-        started = step is not None
+        started = bool(list_steps(run / "checkpoints"))  # sound or not
         facts |= recorded_source(run, started or initial is not None)
         save_tokenizer(tokenizer, run / "tokenizer", started)
         for remark in remarks:
             tell(remark)
-        if tell_unused and started and initial is not None:
-            tell(f"{run} goes on from its step {step}; --init is not used")
         with too_little_memory_told(config.train.accumulation):
             return fit(
                 objective,
