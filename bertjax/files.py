@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from bertjax.errors import UserError, is_forbidden
@@ -107,7 +107,8 @@ def located(path: str | os.PathLike[str], told: str) -> "epath.Path":
 
     if not str(path):
         raise UserError(f"the path of the {told} is empty")
-    if re.match("(gs|s3|az):/[^/]", str(path)):  # as a pathlib.Path leaves it
+    scheme = "[a-z][a-z0-9+.-]+" if isinstance(path, PurePath) else "(gs|s3|az)"
+    if re.match(f"{scheme}:/[^/]", str(path)):  # as a pathlib.Path leaves it
         raise UserError(f"{path}: a bucket has two slashes after the colon; give it as a text")
     if "://" not in str(path):
         return epath.Path(Path(path).absolute())

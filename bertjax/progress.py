@@ -42,8 +42,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        begun = self._done > self._first and not isinstance(error, UserError)
-        if error is None or self._bar is not None or begun:
+        worth_telling = self._done > self._first and not isinstance(error, UserError)
+        if error is None or self._bar is not None or worth_telling:
             self.close()  # otherwise what went wrong says it all
 
     def start_at(self, done: int) -> None:

@@ -199,6 +199,8 @@ def test_an_accelerator_that_does_not_start_is_told_in_one_line(monkeypatch, cap
         (("dev/dxg",), ("jax_plugins",), None, False),
         (("dev/accel/accel0",), ("libtpu",), "cpu", True),
         (("dev/accel0",), ("libtpu",), None, False),
+        (("dev/accel0",), ("TPU_LIBRARY_PATH",), None, False),
+        (("dev/nvidia0",), ("JAX_PLATFORMS",), "cuda", False),
     ],
 )
 def test_the_cpu_is_chosen_where_jax_can_use_nothing_else(
@@ -211,6 +213,10 @@ def test_the_cpu_is_chosen_where_jax_can_use_nothing_else(
     calls = []
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    if "TPU_LIBRARY_PATH" in installed:
+        monkeypatch.setenv("TPU_LIBRARY_PATH", "libtpu.so")
+    if platform == "cuda":
+        monkeypatch.setenv("JAX_PLATFORMS", platform)  # the user's
     monkeypatch.setattr(cli, "Path", lambda _: tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
     monkeypatch.setattr(host_memory, "keep_freed_memory", lambda: calls.append(1))

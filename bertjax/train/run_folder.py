@@ -16,6 +16,7 @@ from bertjax.config import (
     Config,
     Phase,
     QuestionAnswering,
+    TrainConfig,
     from_json,
     phases,
     to_json,
@@ -67,7 +68,8 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
     Raises:
         UserError: another setting differs (it is named), or it cannot be a run's folder.
     """
-    folder, config = epath.Path(run), with_steps(config, total_steps(config))
+    folder, given = epath.Path(run), config
+    config = with_steps(config, total_steps(config))
     file = folder / CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def open_run(run: str | os.PathLike[str], config: Config) -> tuple[Config, list[
         if is_transient(error):
             raise
         raise UserError(f"cannot use the run folder {run}: {error.strerror or error}") from error
-    return _continue(run, old, config)
+    return _continue(run, old, config, given.train)
 
 
 def refuse_foreign_files(folder: epath.Path) -> None:
@@ -152,10 +154,12 @@ def write_summary(run: epath.Path, summary: dict[str, Any]) -> None:
         write_file(run / SUMMARY_FILE, f"{dump_json(summary, indent=2)}\n".encode())
 
 
-def _continue(run: str | os.PathLike[str], old: Config, config: Config) -> tuple[Config, list[str]]:
+def _continue(
+    run: str | os.PathLike[str], old: Config, config: Config, given: TrainConfig
+) -> tuple[Config, list[str]]:
     old, config = with_steps(old, total_steps(old)), _with_findings(config, old)
     own, asked = with_steps(old, total_steps(config)).train.phases, config.train.phases
-    if _same_course(old, own, config):
+    if _same_course(old, own, given):
         config = _with_phases(config, own)
     changes = _differences(_with_phases(old, own), config)
     if refused := [line for name, line in changes.items() if name not in _MAY_DIFFER]:
@@ -179,20 +183,19 @@ def _with_findings(config: Config, old: Config) -> Config:
     return dataclasses.replace(config, task=task)
 
 
-def _same_course(old: Config, own: Sequence[Phase], config: Config) -> bool:
-    """Whether a run's phases and those of the config to go on with differ by `train.steps` alone.
+def _same_course(old: Config, own: Sequence[Phase], given: TrainConfig) -> bool:
+    """Whether a run's phases and those it is to go on with differ by `train.steps` alone.
 
-    Of so few steps as the run once had, the config's phases may leave out some; what came before
-    the last one is then as the run has it.
+    They are the first of those given (the others come after its steps), or what so few steps as it
+    once had left of them: all before the last one is then as the run has it.
     """
-    if not own or not config.train.phases:
-        return own == config.train.phases
-    if all(map(_alike, own, config.train.phases)):
+    if not own or not given.phases:
+        return not own and not given.phases
+    if len(own) <= len(given.phases) and all(map(_alike, own, given.phases)):
         return True
     *before, last = old.train.phases
     for steps in range(1, min(total_steps(old), _FEW_STEPS) + 1):
-        train = dataclasses.replace(config.train, steps=steps)
-        *cut, end = phases(dataclasses.replace(config, train=train))
+        *cut, end = phases(Config(train=dataclasses.replace(given, steps=steps)))
         if cut == before and _alike(last, end):
             return True
     return False

@@ -18,11 +18,10 @@ read_settings "$@"
 command=(${rest[@]+"${rest[@]}"})
 read_training  # what is wrong with it is told before anything costs
 # A commit in between does not change a run on its way.
-BERTJAX_COMMIT=$(git -C "$here" rev-parse "${BERTJAX_COMMIT:-HEAD}" 2>/dev/null) || {
-    [[ -n $DRY_RUN ]] || fail "$here: no git history, out of which install.sh takes what it sends"
-    BERTJAX_COMMIT=HEAD
-}
-export BERTJAX_COMMIT
+commit=$(git -C "$here" rev-parse --verify --quiet "${BERTJAX_COMMIT:-HEAD}^{commit}" 2>/dev/null) ||
+    [[ -n $DRY_RUN && -z ${BERTJAX_COMMIT:-} ]] ||
+    fail "no commit ${BERTJAX_COMMIT:-HEAD} in git here, and install.sh sends what is committed"
+export BERTJAX_COMMIT=${commit:-HEAD}
 
 crashes=0 begun=""
 running=0 unanswered=0  # looks, one a minute, since the last crash, and in a row

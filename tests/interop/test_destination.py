@@ -63,7 +63,7 @@ def test_a_mount_point_is_refused_before_any_work(tmp_path, monkeypatch):
             check_destination(tmp_path / name)
 
 
-@pytest.mark.parametrize("path", [Path("gs://bucket/new"), "gs:/bucket/new"])
+@pytest.mark.parametrize("path", [Path("gs://b/new"), Path("memory://new"), "gs:/b/new"])
 def test_a_bucket_with_one_slash_is_refused(path):
     with pytest.raises(UserError, match="a bucket has two slashes after the colon"):
         check_destination(path)

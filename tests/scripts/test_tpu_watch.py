@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.fake_gcloud import SSH, TRAIN, printed
+from tests.scripts.fake_gcloud import SSH, TRAIN, WHERE, printed, run
 
 
 def test_watch_prints_one_round_of_everything():
@@ -83,6 +83,13 @@ def test_watch_asks_for_its_own_training_and_installs_the_commit_it_began_with()
     commands = printed("watch.sh", "--topology=v5e:4x4", *TRAIN)
     assert any(line.endswith(r"worker.sh\ status\ gs://b/runs/base") for line in commands)
     assert any(line.endswith(f"bertjax.tar.gz {commit}") for line in commands)
+
+
+def test_watch_asks_for_no_slice_without_a_commit_to_install():
+    result = run("watch.sh", "--dry-run", *WHERE, *TRAIN, BERTJAX_COMMIT="none")
+    assert result.returncode == 2
+    assert "no commit none in git here" in result.stderr
+    assert not result.stdout
 
 
 def test_watch_counts_crashes_of_a_slice_that_is_there_alone(cloud):

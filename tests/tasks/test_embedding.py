@@ -1,13 +1,14 @@
 """Sentence embeddings: what they are, and that nothing around a sentence changes them."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
 from bertjax.errors import UserError
 from bertjax.tasks import sentence_rows
-from bertjax.tasks.embedding import MEAN, EmbeddingSettings, embed, embed_all
+from bertjax.tasks.embedding import MEAN, EmbeddingSettings, _made_ahead, embed, embed_all
 from tests.tasks.small_bert import CONFIG, PARAMS, TOKENIZER, sentences
 
 LENGTHS = [5, 1, 0, 40, 130, 12, 70, 3, 3, 29]
@@ -106,3 +107,18 @@ def test_no_texts_give_no_rows():
 def test_an_unknown_pooling_is_refused():
     with pytest.raises(UserError, match="unknown pooling 'median': choose one of mean, cls, max"):
         vectors(TEXTS, pooling="median")
+
+
+def test_one_item_is_made_ahead_and_none_once_nobody_takes_them():
+    made = []
+    items = _made_ahead(made.append(number) or number for number in range(9))
+    assert next(items) == 0
+    for _ in range(200):
+        if len(made) == 2:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert made == [0, 1]
+    items.close()
+    time.sleep(0.05)
+    assert made == [0, 1]

@@ -115,6 +115,22 @@ def test_a_phase_that_was_not_there_is_refused(tmp_path, place):
         open_run(tmp_path, changed("train", steps=None, phases=tuple(parts)))
 
 
+def test_a_phase_that_was_taken_away_is_refused(tmp_path):
+    start(tmp_path, phased())
+    longer = dataclasses.replace(phased().train.phases[0], steps=1000)
+    with pytest.raises(UserError, match=r"train\.phases: "):
+        open_run(tmp_path, changed("train", steps=None, phases=(longer,)))
+
+
+def test_a_phase_left_out_at_first_does_not_hinder_any_number_of_steps(tmp_path):
+    parts = (Phase(200, 16, 8, 1e-3, 5), Phase(1, 32, 8, 1e-3, 0), Phase(799, 64, 8, 1e-3, 0))
+    start(tmp_path, changed("train", steps=100, phases=parts))
+    assert steps_of(tmp_path) == [20, 80]
+    for steps in (700, 300):
+        start(tmp_path, changed("train", steps=steps, phases=parts))
+        assert steps_of(tmp_path) == [20, steps - 20]
+
+
 def test_a_run_that_was_killed_before_it_had_a_config_begins_again(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "tokenizer").mkdir()
